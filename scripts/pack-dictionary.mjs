@@ -1,0 +1,33 @@
+// Writes src/links/portal/pack1.dict: what both ends of a portal link have seen before the first record, so that it already costs few
+// bytes. CoT as ATAK, WinTAK and iTAK write it, values left out, the most frequent last. Its bytes are part of the protocol:
+// another dictionary is another capability (pack2).
+import { writeFileSync } from 'node:fs';
+
+const T = '\x02';
+const N = '\x01';
+const times = (q = '"') => `time=${q}${T}${q} start=${q}${T}\0${q} stale=${q}${T}${q}`;
+const point = `<point lat="${N}" lon="${N}" hae="9999999.0" ce="9999999.0" le="9999999.0"/><detail>`;
+const noted = 'how="h-g-i-g-o" access="Undefined">';
+
+const TEXTS = [
+  `<event version="2.0" uid="" type="b-r-f-h-c" ${times()} ${noted}${point}<contact callsign="MED.."/><_medevac_ title="MED.." casevac="true" freq="0.0" urgent="1" priority="0" routine="0" litter="1" ambulatory="0" security="0" hlz_marking="3" equipment_none="true" medline_remarks="" us_military="0"/></detail></event>`,
+  `<event version="2.0" uid="" type="b-m-r" ${times()} ${noted}${point}<link uid="" callsign="" type="b-m-p-w" point="," remarks="" relation="c"/><link_attr planningmethod="Infil" color="-1" method="Driving" prefix="CP" type="On Foot" stroke="3" direction="Infil" routetype="Primary" order="Ascending Check Points"/><strokeColor value="-1"/><strokeWeight value="3.0"/><__routeinfo><__navcues/></__routeinfo></detail></event>`,
+  `<event version="2.0" uid="" type="u-d-f" ${times()} ${noted}${point}<link point=","/><strokeColor value="-1"/><strokeWeight value="3.0"/><fillColor value="-1761607681"/><labels_on value="true"/><contact callsign="Freeform 1"/><shape><ellipse major="" minor="" angle="360"/></shape></detail></event>`,
+  `<event version="2.0" uid="" type="b-m-p-s-p-loc" ${times()} how="m-g"><point lat="${N}"/><detail><sensor elevation="0" vfov="45" north="" roll="0" range="100" azimuth="270" model="Camera" fov="45" type="r-e" version="0.6"/></detail></event>`,
+  `<event version="2.0" uid="" type="t-x-d-d" ${times()} how="m-g"><point lat="0.0" lon="0.0" hae="0.0" ce="9999999.0" le="9999999.0"/><detail><link uid="" relation="none" type="none"/><__forcedelete/></detail></event>`,
+  `<event version="2.0" uid="" type="b-t-f-d" ${times()} ${noted}${point}<__chatreceipt parent="RootContactGroup" groupOwner="false" messageId="" chatroom="" id="" senderCallsign=""><chatgrp uid0="" uid1="" id=""/></__chatreceipt><link uid="" type="a-f-G-U-C" relation="p-p"/></detail></event>`,
+  `<event version="2.0" uid="" type="b-m-p-s-m" ${times()} ${noted}${point}<status readiness="true"/><archive/><usericon iconsetpath="COT_MAPPING_SPOTMAP/b-m-p-s-m/-16711936"/><color argb="-16711936"/><contact callsign="G 1"/><remarks></remarks><link uid="" production_time="${T}" type="a-f-G-U-C" parent_callsign="" relation="p-p"/><precisionlocation altsrc="???"/></detail></event>`,
+  `<event version="2.0" uid="" type="a-h-G" ${times()} ${noted}${point}<status readiness="true"/><archive/><usericon iconsetpath="COT_MAPPING_2525B/a-h/a-h-G"/><link uid="" production_time="${T}" type="a-f-G-U-C" parent_callsign="" relation="p-p"/><contact callsign="R "/><remarks></remarks><color argb="-1"/><precisionlocation altsrc="???"/></detail></event>`,
+  `<?xml version='1.0' encoding='UTF-8' standalone='yes'?><event version='2.0' uid='' type='a-f-G-E-V-C' how='m-g' ${times("'")}><point lat='${N}' lon='${N}' hae='NaN' ce='${N}' le='3.0'/><detail><contact callsign='' phone='' endpoint='*:-1:stcp'/><uid Droid=''/><__group name='' role='Team Member'/><precisionlocation geopointsrc='GPS' altsrc='GPS'/><takv device='iPhone' platform='iTAK' os='17.6.1' version='2.12.0.826'/><status battery='64'/><track speed='-1' course='-1'/></detail></event>`,
+  `<?xml version="1.0" encoding="utf-8" standalone="yes"?>\r\n<event version="2.0" uid="S-1-5-21-" type="a-f-G-U-C-I" ${times()} how="h-g-i-g-o">\r\n  <point lat="${N}" lon="${N}" hae="0" ce="9999999" le="9999999" />\r\n  <detail>\r\n    <takv version="5.0.0.159" platform="WinTAK-CIV" os="Microsoft Windows 11 Pro" device="LENOVO " />\r\n    <contact callsign="" endpoint="*:-1:stcp" />\r\n    <uid Droid="" />\r\n    <__group name="Dark Blue" role="HQ" />\r\n    <status battery="100" readiness="true" />\r\n    <track course="0" speed="0" />\r\n  </detail>\r\n</event>`,
+  `<__group role="Team Lead" name="Green"/><__group role="RTO" name="Yellow"/><__group role="Medic" name="Orange"/><__group role="HQ" name="Dark Blue"/><__group role="Forward Observer" name="Red"/><__group role="K9" name="White"/><__group role="Sniper" name="Magenta"/><__group role="Team Member" name="Purple"/>`,
+  'the and at to is we are you north south east west vehicles people casualty medic moving hold ready copy roger over wait check point road bridge house contact ETA RV HQ ',
+  `<event version="2.0" uid="GeoChat.ANDROID-.All Chat Rooms." type="b-t-f" ${times()} ${noted}<point lat="0.0" lon="0.0" hae="9999999.0" ce="9999999.0" le="9999999.0"/><detail><__chat parent="RootContactGroup" groupOwner="false" messageId="" chatroom="All Chat Rooms" id="All Chat Rooms" senderCallsign=""><chatgrp uid0="ANDROID-" uid1="All Chat Rooms" id="All Chat Rooms"/></__chat><link uid="ANDROID-" type="a-f-G-U-C" relation="p-p"/><__serverdestination destinations="192.168.0.0:4242:tcp:ANDROID-"/><remarks source="BAO.F.ATAK.ANDROID-" to="All Chat Rooms" time="${T}"></remarks><marti><dest callsign=""/></marti></detail></event>`,
+  `<event version="2.0" uid="ANDROID--9-1-1" type="b-a-o-can" ${times()} how="m-g" access="Undefined"><detail><emergency cancel="true" type="Geo-fence Breached">Ring The Bell In Contact Troops In Contact</emergency></detail></event>`,
+  `<event version="2.0" uid="ANDROID--9-1-1" type="b-a-o-tbl" ${times()} how="m-g" access="Undefined"><point lat="${N}" lon="${N}" hae="${N}" ce="9.9" le="9999999.0"/><detail><link uid="ANDROID-" type="a-f-G-U-C" relation="p-p"/><contact callsign="-Alert"/><emergency type="911 Alert"></emergency></detail></event>`,
+  `<event version="2.0" uid="ANDROID-" type="a-f-G-U-C" ${times()} how="m-g" access="Undefined"><point lat="${N}" lon="${N}" hae="${N}" ce="${N}" le="9999999.0"/><detail><takv os="34" version="5.5.0.7 (9f0a3c21).1733431522-CIV" device="SAMSUNG SM-" platform="ATAK-CIV"/><contact endpoint="*:-1:stcp" callsign=""/><uid Droid=""/><precisionlocation altsrc="GPS" geopointsrc="GPS"/><__group role="Team Member" name="Cyan"/><status battery="78"/><track course="${N}" speed="${N}"/></detail></event>`,
+];
+
+const bytes = Buffer.from(TEXTS.join(''), 'latin1');
+writeFileSync(new URL('../src/links/portal/pack1.dict', import.meta.url), bytes);
+console.log(`${bytes.length} bytes`);

@@ -1,0 +1,12 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fuzzPortal } from '../fuzz/portal.ts';
+
+const ROUNDS = 6000;
+
+test('bent PORTAL02 streams raise nothing but ProtocolError, and what passes can be said to the next relay', () => {
+  const { rounds, accepted } = fuzzPortal(20_261_121, (done) => done === ROUNDS);
+  assert.equal(rounds, ROUNDS);
+  // Were all refused, or none, the inputs would prove little.
+  assert.ok(accepted > ROUNDS / 20 && accepted < ROUNDS - ROUNDS / 20, `${accepted} of ${rounds} accepted`);
+});
