@@ -61,7 +61,7 @@ function inTime<T>(body: Promise<T>, withinMs: number): Promise<T> {
 
 function tooLarge(max: number): Refusal {
   const words = max === 0 ? 'no body is taken here' : `a body may have ${max} bytes here`;
-  return new Refusal(413, 'body_too_large', words, { headers: { connection: 'close' } });
+  return new Refusal(413, 'body_too_large', words);
 }
 
 function parseJson(bytes: Buffer): unknown {

@@ -28,6 +28,21 @@ export function problem(response: ServerResponse, refusal: Refusal): void {
   json(response, refusal.status, problemOf(refusal), 'application/problem+json');
 }
 
+/** What a refused request still sends is thrown away for so long, so that the answer is read. */
+const LINGER_MS = 2_000;
+
+/**
+ * For an answer that comes before all of the request has: `connection: close` would have Node close at once, and the reset for
+ * what is still coming take the answer with it.
+ */
+export function passOver(request: IncomingMessage): void {
+  if (request.complete) return;
+  request.on('error', () => {});
+  request.resume();
+  const timer = setTimeout(() => request.destroy(), LINGER_MS);
+  request.once('close', () => clearTimeout(timer));
+}
+
 /** The whole body; undefined: longer than `max` bytes. Rejects when the connection ends first; the server bounds the time. */
 export function readBody(request: IncomingMessage, max: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];

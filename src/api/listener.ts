@@ -22,6 +22,8 @@ export const MAX_CONNECTIONS_EACH = 64;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** For the whole request, its body included. */
 export const REQUEST_TIMEOUT_MS = 30_000;
+/** Beyond that Node itself ends it. */
+const LATE_MS = 5_000;
 /** A connection on which nothing moves, also while an answer is being read. */
 const IDLE_MS = 120_000;
 const TLS_HANDSHAKE_MS = 10_000;
@@ -102,7 +104,8 @@ function makeServer(place: Place, onRequest: RequestListener, requestTimeout: nu
   const bounds: ServerOptions = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeout),
-    requestTimeout,
+    // Whoever reads a body has the last word about it, and says so in an answer; this is for what nobody reads.
+    requestTimeout: requestTimeout + LATE_MS,
     connectionsCheckingInterval: Math.min(2_000, requestTimeout),
   };
   if (!('keys' in place)) return createServer(bounds, onRequest);

@@ -19,7 +19,7 @@ import {
   type ListenerKind,
   strangerOf,
 } from './gate.ts';
-import { json, problem, setCaution } from './http.ts';
+import { json, passOver, problem, setCaution } from './http.ts';
 import { REQUEST_TIMEOUT_MS } from './listener.ts';
 import { Refusal } from './refusal.ts';
 import { type Call, type Caller, mayAct, Reply, type Route } from './route.ts';
@@ -84,7 +84,7 @@ export class Router {
         this.count(refusal.code);
         this.#tell(request, trace, refusal.status, refusal.code);
         if (response.headersSent || response.destroyed) return void response.destroy();
-        if (!request.complete) response.setHeader('connection', 'close'); // what is left of the body is not waited for
+        passOver(request);
         problem(response, refusal);
       },
     );

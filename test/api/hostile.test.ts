@@ -351,6 +351,23 @@ test('headers and bodies that never end are cut off, and named', async (t) => {
   assert.equal(server.counters.refused.request_timeout, 2);
 });
 
+test('a refusal is read, also by whoever is still sending the body that it refuses', async (t) => {
+  const { url } = await serveApi(t, { routes: [echo] });
+  const body = Buffer.alloc(4_000_000, 'a');
+  for (let round = 0; round < 5; round++) {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write(
+      `POST /api/echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`,
+    );
+    // As curl and phones do: first everything is said, then the answer is looked at.
+    await new Promise((sent) => socket.write(body, sent));
+    const [answer = ''] = await Promise.race([once(socket, 'data'), once(socket, 'close').then(() => [])]);
+    assert.match(String(answer), /^HTTP\/1\.1 413 .*body_too_large/s);
+    socket.destroy();
+  }
+});
+
 test('a watcher that talks, or asks for nonsense, is sent away; filters hold', async (t) => {
   const { url, server } = await serveApi(t, { routes: [] });
   const host = url.replace('http', 'ws');

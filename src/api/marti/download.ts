@@ -51,11 +51,17 @@ export async function sendFile(
   response.once('close', () => gone.abort());
   const transfer = transfers.begin({ hash, name, size, direction: 'out', peer: caller.name });
   transfer.startAt(start);
+  // The last bytes wait until it is certain that they are the last: whoever has all that was announced hangs up.
   const counted = async function* () {
+    let left = end - start + 1;
+    let last: Buffer | undefined;
     for await (const chunk of found.read(start, end, gone.signal)) {
       transfer.moved(chunk.length);
-      yield chunk;
+      left -= chunk.length;
+      if (left > 0) yield chunk;
+      else last = chunk;
     }
+    if (last) yield last;
   };
   try {
     await pipeline(Readable.from(counted(), { objectMode: false }), response);

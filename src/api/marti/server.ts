@@ -7,7 +7,7 @@ import { aborted, sleep } from '../../lib/abort.ts';
 import { plainAddress } from '../../lib/address.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import { json, setCaution } from '../http.ts';
+import { json, passOver, setCaution } from '../http.ts';
 import { listen, type Place } from '../listener.ts';
 import type { MartiCaller, MartiParts } from './context.ts';
 import { answerMarti } from './routes.ts';
@@ -15,8 +15,6 @@ import { answerMarti } from './routes.ts';
 const RETRY_MS = 5_000;
 /** For a whole file over a slow Wi-Fi; one on which nothing moves ends sooner (api/listener.ts). */
 const UPLOAD_MS = 3_600_000;
-/** What a refused upload still sends is thrown away for so long, so that the answer is read. */
-const LINGER_MS = 2_000;
 const MAX_TARGET = 2_048;
 /** What TAK Server asks of another by v1. */
 const FOR_FEDERATES: ReadonlySet<string> = new Set([
@@ -153,13 +151,7 @@ function refuse(
 ): void {
   onRefused(code);
   if (response.headersSent || response.destroyed) return void response.destroy();
-  if (!request.complete) {
-    // Without `connection: close`: Node would close at once, and the reset for what is still coming take the answer with it.
-    request.on('error', () => {});
-    request.resume();
-    const timer = setTimeout(() => request.destroy(), LINGER_MS);
-    request.once('close', () => clearTimeout(timer));
-  }
+  passOver(request);
   json(
     response,
     status,

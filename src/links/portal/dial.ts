@@ -61,6 +61,10 @@ export class Dialler implements PeerWatcher {
   /** When the next try is due, monotonic, by mode. */
   readonly #dueMs = { all: 0, better: 0 };
   #attempt: { readonly mode: Mode; abort(): void } | undefined;
+  /** Counts changes of the configuration: what was begun before one, and fails after it, says nothing of how it is now. */
+  #changes = 0;
+  /** Of them, those before the session began. */
+  #changesBefore = 0;
   /** Monotonic time since when it is without a connection, or was begun with. */
   #lostMs: number;
   #wake = () => {};
@@ -96,6 +100,7 @@ export class Dialler implements PeerWatcher {
 
   /** Another configuration: what was tried in vain is tried again at once. */
   retry(): void {
+    this.#changes++;
     this.#backoff.reset();
     this.#dueMs.all = 0;
     this.#dueMs.better = 0;
@@ -103,6 +108,7 @@ export class Dialler implements PeerWatcher {
   }
 
   began(session: PortalSession): void {
+    this.#changesBefore = this.#changes;
     this.#lastWords = '';
     this.#probe.reset();
     this.#dueMs.better = this.#deps.clock.nowMs() + this.#probe.nextMs();
@@ -121,7 +127,7 @@ export class Dialler implements PeerWatcher {
     this.#dueMs.all = this.#deps.clock.nowMs() + waitMs;
     this.#stopProbe();
     // The peer let us in and then refused us.
-    if (cause instanceof LinkError && cause.retryAfterMs > 0) this.#failed('all', [cause]);
+    if (cause instanceof LinkError && cause.retryAfterMs > 0) this.#failed('all', [cause], this.#changesBefore);
     this.look();
   }
 
@@ -155,9 +161,10 @@ export class Dialler implements PeerWatcher {
 
   async #round(mode: 'all' | 'better', signal: AbortSignal): Promise<void> {
     const paths = mode === 'all' ? this.#deps.paths() : this.#deps.paths().slice(0, 1);
+    const changes = this.#changes;
     const failures = await this.#race(mode, paths, signal);
     this.#attempt = undefined;
-    if (failures) this.#failed(mode, failures);
+    if (failures) this.#failed(mode, failures, changes);
   }
 
   /**
@@ -216,8 +223,9 @@ export class Dialler implements PeerWatcher {
     }
   }
 
-  #failed(mode: 'all' | 'better', failures: readonly LinkError[]): void {
+  #failed(mode: 'all' | 'better', failures: readonly LinkError[], changes: number): void {
     const { clock, log } = this.#deps;
+    if (changes !== this.#changes) return;
     if (mode === 'better') {
       this.#dueMs.better = clock.nowMs() + this.#probe.nextMs();
       return;

@@ -9,7 +9,7 @@ import type { Trouble } from '../../../src/links/link.ts';
 import { type Dialled, Dialler } from '../../../src/links/portal/dial.ts';
 import type { PortalSession } from '../../../src/links/portal/session.ts';
 
-type Answer = 'up' | 'refused' | 'out' | 'twin' | 'hang';
+type Answer = 'up' | 'refused' | 'out' | 'twin' | 'late twin' | 'hang';
 
 /** A peer with these ways; `answers` says what becomes of each. */
 function rig(t: TestContext, names: readonly string[], answers: Record<string, Answer>, isHub = false) {
@@ -40,6 +40,11 @@ function rig(t: TestContext, names: readonly string[], answers: Record<string, A
       if (answer === 'refused') throw new LinkError('refused', `${name} refused`, 'look there');
       if (answer === 'out') throw new LinkError('unreachable', `no way to ${name}`, '');
       if (answer === 'twin') throw new LinkError('two_boxes', 'twins', '', { retryAfterMs: 60_000 });
+      if (answer === 'late twin') {
+        await new Promise<void>((done) => clock.after(2_000, done));
+        note(`${name} refused late`);
+        throw new LinkError('two_boxes', 'twins', '', { retryAfterMs: 60_000 });
+      }
       await new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }));
       note(`${name} given up`);
       throw new LinkError('aborted', 'told to stop', '');
@@ -166,6 +171,22 @@ test('a box that is told it has a twin waits a minute; a refusal after the hands
   assert.equal(troubles.at(-1)?.code, 'two_boxes');
   assert.deepEqual(await pass(59_000), []);
   assert.equal((await pass(10_000)).length, 1);
+});
+
+test('what was begun before a change of the configuration and is refused after it is tried anew at once', async (t) => {
+  const { pass, answers, dialler, peer, up, down } = rig(t, ['direct'], { direct: 'late twin' });
+  assert.deepEqual(await pass(500), ['0 direct']);
+  dialler.retry();
+  assert.deepEqual(await pass(1_000), [], 'it is still under way');
+  answers.direct = 'up';
+  assert.deepEqual(await pass(1_000), ['2 direct refused late', '2 direct']);
+  assert.ok(peer.session);
+  dialler.retry();
+  down(10_000, new LinkError('wrong_key', 'the old key', '', { retryAfterMs: 60_000 }));
+  assert.deepEqual(await pass(2_000), ['3.5 direct'], 'the refusal was of what is no longer configured');
+  up('direct');
+  down(10_000, new LinkError('wrong_key', 'still', '', { retryAfterMs: 60_000 }));
+  assert.deepEqual(await pass(50_000), []);
 });
 
 test('a peer without ways, or that is to be waited for, is not dialled until that changes', async (t) => {
