@@ -1,7 +1,8 @@
 // Runs relays as a user does: as processes, from the sources or, with WAYSTATION_BIN set, from the binary.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -18,16 +19,21 @@ export type Program = readonly string[];
 
 export const SOURCE: Program = [process.execPath, resolve(import.meta.dirname, '../../src/main.ts')];
 
+/** Below the ports that the kernel gives to whoever asks for any: none of those can be taken before a relay listens on it. */
+const [FIRST_PORT, LAST_PORT] = [12_000, 32_000];
+
 /** Ports nobody uses right now. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  const servers: Server[] = [];
+  while (servers.length < count) {
+    const server = createServer();
+    server.listen(FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT)), '127.0.0.1');
+    await once(server, 'listening').then(
+      () => servers.push(server),
+      () => {},
+    );
+  }
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
   await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
   return ports;
 }
