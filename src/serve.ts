@@ -11,6 +11,7 @@ import { federationPages } from './api/page/federation.ts';
 import { joinPages } from './api/page/join.ts';
 import { OpenPages } from './api/page/open-pages.ts';
 import { phonePages } from './api/page/phones.ts';
+import { policyPages } from './api/page/policy.ts';
 import { recordingPages } from './api/page/recording.ts';
 import { lookRoutes, type PageDeps } from './api/page/routes.ts';
 import { runningRoutes } from './api/page/running.ts';
@@ -261,6 +262,8 @@ export class Serving {
       recorded: (sinceMs: number, untilMs: number) => recorder.read(sinceMs, untilMs),
     };
     const pairing = { pairing: this.#parts.pairing, clock, hosts: () => this.#parts.hosts() };
+    const { identity, links } = this.#parts;
+    const policy = { hub, clock, nodeId: identity.id, links, scan: scanCot };
     const federation = { ...config, snapshot, published: () => this.#published() };
     return [
       ...statusRoutes({ snapshot, metrics }),
@@ -292,7 +295,8 @@ export class Serving {
       ...phonePages(this.#page(), this.#phones),
       ...recordingRoutes(recording),
       ...recordingPages({ ...this.#page(), ...recording }),
-      ...policyRoutes({ hub, clock, nodeId: this.#parts.identity.id, scan: scanCot }),
+      ...policyRoutes(policy),
+      ...policyPages({ ...this.#page(), ...policy }),
     ];
   }
 

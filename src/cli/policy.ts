@@ -13,8 +13,8 @@ export const policyCommand: Command = {
   help: [
     '  FILE          CoT XML; its first event is asked about. -: standard input',
     '  --test        the test event of the federation guides',
-    '  --from PEER   the peer it would come from: its key, in brackets in "waystation status", or its name',
-    '                (default: a client without rules of its own, in the network main)',
+    '  --from PEER   the peer it would come from: its key, in brackets in "waystation status", or its name; or a link, for',
+    '                whoever comes by it (default: a client without rules of its own, in the network main)',
     '  --group NAME  a TAK group it was sent to; may be given more than once',
     '  --json        as JSON',
     API_HELP,
@@ -41,10 +41,11 @@ export const policyCommand: Command = {
   },
 };
 
-export function renderPolicy({ event, from, entry, peers, directed }: PolicyReport): string {
+export function renderPolicy({ event, from, network, entry, peers, directed }: PolicyReport): string {
   const what = `${event.type} ${event.callsign || event.uid}`;
   const lines = [
     `${what}${from ? ` from ${from}` : ''}: ${entry.crosses ? 'let in' : 'NOT LET IN'} (${entry.words})`,
+    `Answered for the network ${network}${from ? '' : ', as no --from says where it comes from'}.`,
     ...(directed ? ['It names its recipients: of those who may have it only they get it.'] : []),
     '',
   ];

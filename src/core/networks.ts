@@ -36,6 +36,11 @@ interface Crossing {
   lastMs: number | null;
 }
 
+/** Which of the box's networks whoever has this policy is in. */
+export function networkOf({ border, network }: Policy): string {
+  return border?.network ?? (network || MAIN_NETWORK);
+}
+
 export class Networks {
   /** By the network it leads out of, then by the one it leads into. */
   readonly #crossings = new Map<string, Map<string, Crossing>>();

@@ -1,6 +1,7 @@
 // Would this event cross, and which rule decides? Asked of the very functions that decide about real ones; nothing is sent.
 import type { Clock } from '../lib/clock.ts';
 import type { CotEvent, Envelope, Inbound } from './message.ts';
+import { networkOf } from './networks.ts';
 import type { Peer } from './peer.ts';
 import {
   type AdmitContext,
@@ -31,14 +32,18 @@ export interface PeerAnswer extends PolicyAnswer {
   readonly peer: string;
   readonly name: string;
   readonly link: string;
+  /** Which of the box's networks it is in. */
+  readonly network: string;
   /** Groups it would be shown with. */
   readonly groups: readonly string[];
 }
 
 export interface PolicyReport {
   readonly event: { readonly uid: string; readonly type: string; readonly callsign: string };
-  /** Key of the peer it would come from; '' for nobody that we know. */
+  /** Key of the peer it would come from, or the name of a link; '' for nobody that we know. */
   readonly from: string;
+  /** Which of the box's networks it would come from: where nobody is named, `main`. */
+  readonly network: string;
   /** Whether it would be let in. */
   readonly entry: PolicyAnswer;
   /** The other peers. Where it is not let in, none gets it, whatever stands here. */
@@ -47,10 +52,22 @@ export interface PolicyReport {
   readonly directed: boolean;
 }
 
+/** Where an event would come from: a peer, or what one of a link would be. */
+export interface PolicySource {
+  /** Of the peer; else the name of the link. */
+  readonly key: string;
+  readonly policy: Policy;
+  /** Coming from it is a hop. */
+  readonly federated: boolean;
+}
+
+/** Somebody without rules of his own, in the main network: no link is called so. */
+const NOBODY: PolicySource = { key: '?', policy: DEFAULT_POLICY, federated: false };
+
 export interface PolicyQuestion {
   readonly event: CotEvent;
   readonly groups: readonly string[];
-  readonly from: Peer | undefined;
+  readonly from: PolicySource | undefined;
   readonly peers: readonly Peer[];
   readonly clock: Clock;
   /** As the hub knows itself. */
@@ -60,35 +77,37 @@ export interface PolicyQuestion {
 
 export function testPolicy(question: PolicyQuestion): PolicyReport {
   const { event, groups, from, peers, clock, nodeId, flowTag } = question;
+  const source = from ?? NOBODY;
+  const { policy } = source;
   const inbound: Inbound = {
     message: { kind: 'event', event },
     size: 0,
     groups: groups.length > 0 ? groups : undefined,
   };
-  const policy = from?.policy ?? DEFAULT_POLICY;
-  const envelope = asReceived(inbound, from, policy, clock);
+  const envelope = asReceived(inbound, source, clock);
   return {
     event: { uid: event.uid, type: event.type, callsign: event.callsign },
-    from: from?.spec.key ?? '',
+    from: from?.key ?? '',
+    network: networkOf(policy),
     entry: entering(inbound, policy, { nodeId, flowTag, wallMs: clock.wallMs(), clockOffsetMs: 0 }),
-    peers: peers.filter((peer) => peer !== from).map((peer) => leaving(envelope, peer, clock)),
+    peers: peers.filter(({ spec }) => spec.key !== from?.key).map((peer) => leaving(envelope, peer, clock)),
     directed: event.destUids.length + event.destCallsigns.length > 0,
   };
 }
 
-function asReceived(inbound: Inbound, from: Peer | undefined, policy: Policy, clock: Clock): Envelope {
+function asReceived(inbound: Inbound, { key, policy, federated }: PolicySource, clock: Clock): Envelope {
   const lane = laneOf(inbound.message);
   return {
     seq: 0,
     message: inbound.message,
     wire: undefined,
-    from: from?.spec.key ?? '',
+    from: key,
     receivedWallMs: clock.wallMs(),
     receivedMs: clock.nowMs(),
     expiresMs: Number.POSITIVE_INFINITY,
     groups: enteredGroups(inbound.groups, policy),
     provenance: [],
-    hops: { max: policy.maxHops, current: from?.session?.federated ? 1 : 0 },
+    hops: { max: policy.maxHops, current: federated ? 1 : 0 },
     lane,
     conflate: conflationKey(inbound.message, lane),
     encodings: new Map(),
@@ -97,10 +116,17 @@ function asReceived(inbound: Inbound, from: Peer | undefined, policy: Policy, cl
 
 // --- in --------------------------------------------------------------------------------------------------------------
 
-const KEYS_IN = { in: 'in', groupsIn: 'groups_in', allowTypes: 'allow_types', blockTypes: 'block_types' } as const;
+const KEYS_IN = {
+  in: 'in',
+  dpIn: 'dp_in',
+  groupsIn: 'groups_in',
+  allowTypes: 'allow_types',
+  blockTypes: 'block_types',
+} as const;
 const KEYS_OUT = {
   border: 'networks',
   out: 'out',
+  dpOut: 'dp_out',
   groupsOut: 'groups_out',
   allowTypes: 'allow_types',
   blockTypes: 'block_types',
@@ -119,8 +145,14 @@ function entering(inbound: Inbound, policy: Policy, context: AdmitContext): Poli
 
 function leaving(envelope: Envelope, peer: Peer, clock: Clock): PeerAnswer {
   const { spec, session, saidName, policy } = peer;
-  const named = { peer: spec.key, name: saidName || session?.identity.name || spec.name, link: spec.link };
-  return { ...named, ...exit(envelope, peer, { nowMs: clock.nowMs() }), groups: visibleGroups(envelope, policy) };
+  return {
+    peer: spec.key,
+    name: saidName || session?.identity.name || spec.name,
+    link: spec.link,
+    network: networkOf(policy),
+    ...exit(envelope, peer, { nowMs: clock.nowMs() }),
+    groups: visibleGroups(envelope, policy),
+  };
 }
 
 function exit(envelope: Envelope, { policy, session }: Peer, context: { readonly nowMs: number }): PolicyAnswer {

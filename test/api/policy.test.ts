@@ -6,6 +6,7 @@ import { runCli } from '../../src/cli/cli.ts';
 import type { CliContext } from '../../src/cli/command.ts';
 import { policyCommand } from '../../src/cli/policy.ts';
 import type { PolicyReport } from '../../src/core/policy-test.ts';
+import { networkList } from '../../src/links/network-keys.ts';
 import { policyKeys } from '../../src/links/policy-keys.ts';
 import { scanCot } from '../../src/wire/cot.ts';
 import { Bench, phoneSays, RecordingSession, START_MS } from '../core/support.ts';
@@ -48,6 +49,10 @@ const POLICIES: Readonly<Record<string, object>> = {
   },
 };
 
+const LINKS = Object.entries({ ...POLICIES, medics: { network: 'medics', block_types: ['b-'] } }).map(
+  ([name, keys]) => ({ name, kind: 'cot', policy: policyKeys.parse(keys) }),
+);
+
 function box(): {
   readonly bench: Bench;
   readonly sessions: ReadonlyMap<string, RecordingSession>;
@@ -67,7 +72,8 @@ function box(): {
 }
 
 async function serve(t: TestContext, { hub, clock }: Bench): Promise<string> {
-  return (await serveApi(t, { routes: policyRoutes({ hub, clock, nodeId: 'me', scan: scanCot }) })).url;
+  return (await serveApi(t, { routes: policyRoutes({ hub, clock, nodeId: 'me', links: () => LINKS, scan: scanCot }) }))
+    .url;
 }
 
 async function ask(url: string, question: object): Promise<{ readonly status: number; readonly report: PolicyReport }> {
@@ -119,6 +125,42 @@ test('what is not let in is named first', async (t) => {
   assert.deepEqual([report.entry.crosses, report.entry.rule], [false, 'filter_in.block_callsigns']);
   const stale = await ask(url, { xml: xml('alpha', { timeMs: START_MS - 86_400_000 }), from: 'source' });
   assert.deepEqual([stale.report.entry.crosses, stale.report.entry.rule], [false, 'stale']);
+});
+
+test('packages have switches of their own', async (t) => {
+  const { bench } = box();
+  bench.hub.setPolicy('source', policyKeys.parse({ dp_in: false }));
+  bench.hub.setPolicy('open', policyKeys.parse({ dp_out: false }));
+  const url = await serve(t, bench);
+  const offer = xml('f', { type: 'b-f-t-r', detail: '<fileshare filename="a.zip" sha256="0" sizeInBytes="1"/>' });
+  const { report } = await ask(url, { xml: offer, from: 'source' });
+  assert.deepEqual([report.entry.crosses, report.entry.rule], [false, 'dp_in']);
+  assert.deepEqual(decided((await ask(url, { xml: offer })).report).open, [false, 'dp_out']);
+});
+
+test('which network is answered for: that of the peer, of the link, main where nobody is named', async (t) => {
+  const { bench } = box();
+  bench.hub.setNetworks(networkList.parse([{ name: 'medics' }, { name: 'police' }]));
+  bench.hub.setPolicy('medics', policyKeys.parse({ network: 'medics' }));
+  bench.join('medics/doc');
+  const url = await serve(t, bench);
+  const asked = async (from: string | undefined, type?: string) => {
+    const { report } = await ask(url, { xml: xml('alpha', type === undefined ? {} : { type }), ...(from && { from }) });
+    const [main, medics] = ['open', 'medics/doc'].map((key) => report.peers.find(({ peer }) => peer === key));
+    return [report.network, report.entry.rule, main?.rule, medics?.rule, medics?.network];
+  };
+  assert.deepEqual(await asked(undefined), ['main', '', '', 'networks', 'medics']);
+  assert.deepEqual(await asked('source'), ['main', '', '', 'networks', 'medics']);
+  assert.deepEqual(await asked('medics/doc'), ['medics', '', 'networks', undefined, undefined]);
+  assert.deepEqual(await asked('medics'), ['medics', '', 'networks', '', 'medics'], 'whoever comes by the link');
+  assert.deepEqual((await asked('medics', 'b-t-f'))[1], 'block_types', 'as the link is configured');
+});
+
+test('a link is a link whatever peers call themselves', async (t) => {
+  const { bench } = box();
+  bench.join('phone/x', {}, new RecordingSession('medics'));
+  const { report } = await ask(await serve(t, bench), { xml: xml('alpha', { type: 'b-t-f' }), from: 'medics' });
+  assert.deepEqual([report.from, report.entry.rule], ['medics', 'block_types']);
 });
 
 test('what is no event, no peer or too much is refused in words', async (t) => {
@@ -178,8 +220,11 @@ test('on the command line', async (t) => {
   };
   const args = ['policy', 'test', '-', '--from', 'source', '--group', 'Blue', '--api', url];
   assert.equal(await runCli(args, [policyCommand], context), 0, said.err);
-  assert.match(said.out, /^a-f-G-U-C ALPHA from source: let in/);
+  assert.match(said.out, /^a-f-G-U-C ALPHA from source: let in.*\nAnswered for the network main\.\n/);
   assert.match(said.out, /closed \[closed\] +no +out +out: false stops it/);
   assert.match(said.out, /rules \[rules\] +yes +rules_out\[2\]/);
+  said.out = '';
+  assert.equal(await runCli(['policy', 'test', '-', '--api', url], [policyCommand], context), 0, said.err);
+  assert.match(said.out, /^Answered for the network main, as no --from says where it comes from\.$/m);
   assert.equal(await runCli(['policy'], [policyCommand], context), 2);
 });

@@ -287,6 +287,26 @@ test('the page, in a browser', browserTest, async (t) => {
     },
   );
 
+  await t.test('would it cross: an example event, every peer, which rule; in three themes on a phone', async () => {
+    const page = await loggedIn({ viewport: { width: 320, height: 800 } });
+    await page.goto(`${box.secure}/links/hq`);
+    await page.click('a:text("Would an event from it cross?")');
+    assert.equal(await page.locator('#from').inputValue(), 'hq');
+    await page.getByLabel('Where it comes from').selectOption('phones');
+    await page.getByLabel('What it is').selectOption('sensor');
+    await page.locator('main summary').click();
+    await page.click('button:text("Would it cross?")');
+    assert.match(await page.innerText('main'), /Let in: no rule stops it\. Answered for the network main\./);
+    assert.match(await page.locator('tr', { hasText: 'hq' }).innerText(), /no\s+out\s+out: false stops it/);
+    await page.locator('main summary').click();
+    for (const theme of THEMES) {
+      await page.evaluate(`document.documentElement.dataset.theme = '${theme}'`);
+      assert.deepEqual(await faults(page), [], theme);
+      assert.deepEqual(await misfits(page), [0], theme);
+      await picture(page, `policy-${theme}`);
+    }
+  });
+
   await t.test('a form of another page does nothing, though the browser sends the cookie', async () => {
     const page = await loggedIn({});
     const form = { intent: 'do', what: 'remove', name: 'more', etag: '', csrf: 'guessed' };

@@ -215,7 +215,7 @@ async function linkPage(deps: SteerDeps, call: PageCall, name: string): Promise<
     call,
     `Link ${name}`,
     html`<main><h1>Link ${name}</h1><p class="muted">${status ? `${status.kind}, ${status.state} ${status.detail}` : ''}</p>
-<h2>What crosses</h2><div class="actions">${toggles}</div>
+<h2>What crosses</h2><div class="actions">${toggles}</div><p><a class="action" href="/policy?from=${encodeURIComponent(name)}">Would an event from it cross?</a></p>
 <h2>Run</h2><div class="actions">${patch(runs ? 'Pause this link' : 'Run this link', { enabled: runs ? false : null })}</div>
 <h2>Filters and budget</h2><form method="post" action="/links/${encodeURIComponent(name)}/settings">${secretField(call.caller.csrf)}<input type="hidden" name="etag" value="${etag}">${settingsFields(entry)}<p><button>Show what would change</button></p></form>
 <h2>All settings</h2><form method="post" action="/change">${hidden(call, { what: 'entry', name, etag })}
