@@ -10,7 +10,7 @@ import { freePorts, RelayHome } from '../support/relay-process.ts';
 
 const FOLDER = join(import.meta.dirname, '../../overlays/monitoring');
 const skip = spawnSync('prometheus', ['--version']).error ? 'prometheus is not installed (Debian: prometheus)' : false;
-const PATIENCE_MS = 40_000;
+const PATIENCE_MS = 60_000;
 
 interface Answer<T> {
   readonly status: string;

@@ -22,7 +22,7 @@ import { testIdentity } from '../support/pki.ts';
 import type { MemoryWire } from './wire.ts';
 
 /** Only to fail instead of hanging; nothing in a passing test takes this long. */
-const PATIENCE_MS = 8_000;
+const PATIENCE_MS = 60_000;
 
 const checks = new Set<() => void>();
 

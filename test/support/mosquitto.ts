@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { freePorts } from './relay-process.ts';
 
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 /** Why tests with mosquitto are skipped here; false: they are not. */
 export const NO_MOSQUITTO = ['mosquitto', 'mosquitto_pub'].some((tool) => spawnSync(tool, ['-h']).error)

@@ -163,7 +163,7 @@ async function meet(
 }
 
 async function settled(what: string, is: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 15_000; !is(); await new Promise((done) => setTimeout(done, 20))) {
+  for (const deadline = Date.now() + 60_000; !is(); await new Promise((done) => setTimeout(done, 20))) {
     assert.ok(Date.now() < deadline, `waited in vain for ${what}`);
   }
 }

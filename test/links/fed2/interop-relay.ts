@@ -23,7 +23,7 @@ import { testIdentity } from '../../support/pki.ts';
 import { NOTHING_KEPT } from '../memory.ts';
 
 /** Only to fail instead of hanging. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 const LOOK_MS = 20;
 
 /** The keys of each link by its name; fed2 unless it says otherwise. */

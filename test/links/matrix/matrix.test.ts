@@ -52,7 +52,7 @@ const MORE: typeof CORPUS = [
 const EVENTS = [...CORPUS.filter(({ name }) => !NOT_EVENTS.includes(name) && name !== 'mission destination'), ...MORE];
 
 /** Only to fail instead of hanging. */
-const PATIENCE_MS = 2_000;
+const PATIENCE_MS = 60_000;
 
 interface Crossing {
   readonly name: string;

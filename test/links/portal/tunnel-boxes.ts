@@ -214,7 +214,7 @@ export async function tapped(t: TestContext, box: Box, change: (bytes: Buffer) =
   return { heard: () => Buffer.concat(heard) };
 }
 
-const PATIENCE_MS = 8_000;
+const PATIENCE_MS = 60_000;
 const LOOK_MS = 5;
 
 /** The first value of `find` that is not undefined or false. */

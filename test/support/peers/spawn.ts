@@ -36,7 +36,7 @@ export type Line = { readonly at: string } & Readonly<Record<string, unknown>>;
 export type Match = Readonly<Record<string, unknown>> | ((line: Line) => boolean);
 
 const PYTHON = '/usr/bin/python3';
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 const SHOWN_LINES = 40;
 
 let pythonWorks: boolean | undefined;

@@ -13,7 +13,7 @@ export const AUTH_RESPONSE = 5;
 export const PING = 6;
 export const PONG = 7;
 
-const PATIENCE_MS = 8_000;
+const PATIENCE_MS = 60_000;
 
 export interface Frame {
   readonly type: number;
