@@ -46,6 +46,7 @@ import type { Build } from './version.ts';
 import { callingWarnings, clockFrom, crlWarnings, expiryWarnings, hubWarnings, linkWarnings } from './warnings.ts';
 import { eventXml } from './wire/cot-write.ts';
 import { messageOf } from './wire/message.ts';
+import { trackOf } from './wire/track.ts';
 
 /** How long what still waits may go out after the relay was told to stop. */
 const DRAIN_MS = 2_000;
@@ -135,9 +136,7 @@ export class Relay {
     });
     const { bytes, hours } = config.limits.outbox;
     this.#hub = new Hub({
-      nodeId: this.identity.id,
-      clock,
-      events: this.#events,
+      ...{ nodeId: this.identity.id, clock, events: this.#events, trackOf },
       lastWays: new LastWays(clock, this.#store.get(LAST_WAYS_KEY)),
       outbox: { disk: this.#outbox, limits: { bytes, ageMs: hours * 3_600_000 }, messageOf },
     });

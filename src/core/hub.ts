@@ -1,7 +1,7 @@
 // The hub: takes decoded messages from sessions and offers them to the other peers' queues, synchronously, waiting for
 // nobody. admit -> seen -> picture -> for every other peer: permit, carries, offer, pump.
 import type { Clock } from '../lib/clock.ts';
-import { BACKLOG_BYTES, Backlog } from './backlog.ts';
+import { Backlog } from './backlog.ts';
 import { type Budget, LinkBudget, NO_BUDGET, type Usage } from './budget.ts';
 import { type CatchUp, catchUp } from './catch-up.ts';
 import { ClockSense } from './clock-sense.ts';
@@ -11,44 +11,23 @@ import { Departed } from './departed.ts';
 import { makeEnvelope, type Receipt } from './envelope.ts';
 import type { EventLog } from './events.ts';
 import { History, SAMPLE_MS } from './history.ts';
+import { HUB_LIMITS, type HubLimits } from './hub-limits.ts';
 import { LastWays } from './last-ways.ts';
-import { type CotEvent, type Envelope, type Inbound, isDirected } from './message.ts';
+import { type CotEvent, type Envelope, type Inbound, isDirected, type TrackOf } from './message.ts';
 import type { CrossingStatus, NetworkEntry } from './networks.ts';
 import { type OnEvict, Outboxes, type OutboxHost } from './outbox.ts';
 import type { OutboxDisk } from './outbox-disk.ts';
 import { Peer } from './peer.ts';
 import { numberOf } from './peer-number.ts';
-import { PICTURE_LIMITS, Picture, type PictureLimits } from './picture.ts';
+import { Picture } from './picture.ts';
 import { type AdmitContext, flowTagName, isAlert, isUnit, laneOf, type Policy, PROBE_TYPE } from './policy.ts';
 import { CLOSED_PORT, HubSessionPort } from './port.ts';
-import { QUEUE_LIMITS, type QueueLimits } from './queue.ts';
+import type { QueueLimits } from './queue.ts';
 import { CLOSE_WORDS, type CloseReason, countDrop, type DropReason } from './reason.ts';
 import { Rulebook } from './rulebook.ts';
-import { SEEN_LIMITS, type SeenLimits } from './seen.ts';
 import type { HubPort, PeerSpec, Returned, Session, SessionPort } from './session.ts';
 import { Timings } from './timings.ts';
 import { RETELL_MS } from './unheard.ts';
-
-export interface HubLimits {
-  readonly queue: QueueLimits;
-  /** Bytes of all queues together. */
-  readonly backlog: number;
-  readonly picture: PictureLimits;
-  readonly seen: SeenLimits;
-  /** Peers known at once, connected or not. */
-  readonly peers: number;
-  /** A durable peer that was not configured is forgotten after this long without a connection. */
-  readonly forgetMs: number;
-}
-
-export const HUB_LIMITS: HubLimits = {
-  queue: QUEUE_LIMITS,
-  backlog: BACKLOG_BYTES,
-  picture: PICTURE_LIMITS,
-  seen: SEEN_LIMITS,
-  peers: 4096,
-  forgetMs: 3_600_000,
-};
 
 /** How often stale positions and forgotten peers are looked for. */
 const SWEEP_MS = 15_000;
@@ -64,6 +43,8 @@ export interface HubOptions {
   readonly lastWays?: LastWays;
   /** Where what must not be lost is kept; undefined: in memory only. */
   readonly outbox?: Omit<OutboxHost, 'nextSeq' | 'clock'> | undefined;
+  /** How units move, where their events say so. Asked for thin lines only. Default: nobody says. */
+  readonly trackOf?: TrackOf;
 }
 
 export class Hub implements HubPort {
@@ -79,6 +60,7 @@ export class Hub implements HubPort {
   readonly #limits: HubLimits;
   readonly #backlog: Backlog;
   readonly #copies: Copies;
+  readonly #trackOf: TrackOf | undefined;
   readonly #disk: OutboxDisk | undefined;
   readonly #outboxes: Outboxes | undefined;
   readonly #nodeId: string;
@@ -110,6 +92,7 @@ export class Hub implements HubPort {
     this.#clock = options.clock;
     this.#events = options.events;
     this.#limits = { ...HUB_LIMITS, ...options.limits };
+    this.#trackOf = options.trackOf;
     this.#backlog = new Backlog(this.#limits.backlog);
     this.picture = new Picture(this.#limits.picture);
     this.timings = new Timings(options.clock);
@@ -385,6 +368,7 @@ export class Hub implements HubPort {
       queue: this.#rulebook.queueOf(spec.link) ?? this.#limits.queue,
       budget: this.#budgetOf(spec.link),
       backlog: this.#backlog,
+      trackOf: this.#trackOf,
       clock: this.#clock,
       timings: this.timings,
       noticeOf: (uid, position) => this.#contacts.noticeOf(uid, position),

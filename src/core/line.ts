@@ -2,7 +2,7 @@
 // Where nothing is known to be thin, nothing here costs or changes anything.
 import type { LinkBudget } from './budget.ts';
 import { Scales } from './budget.ts';
-import { type Envelope, FILE, isPositionLane, sizeOf } from './message.ts';
+import { type Envelope, FILE, isPositionLane, sizeOf, type TrackOf } from './message.ts';
 import { paceOf } from './pace.ts';
 import type { Terms } from './queue.ts';
 import type { Pace, Session } from './session.ts';
@@ -23,17 +23,20 @@ export class Line {
   #session: Session | undefined;
   /** The session may come to say what its line carries. */
   #measures = false;
-  #shown = new Shown();
+  readonly #trackOf: TrackOf | undefined;
+  #shown: Shown;
   #scales = new Scales();
 
-  constructor(budget: LinkBudget) {
+  constructor(budget: LinkBudget, trackOf?: TrackOf) {
     this.budget = budget;
+    this.#trackOf = trackOf;
+    this.#shown = new Shown(trackOf);
   }
 
   begin(session: Session): void {
     this.#session = session;
     this.#measures = 'goodputBps' in session;
-    this.#shown = new Shown();
+    this.#shown = new Shown(this.#trackOf);
     this.#scales = new Scales();
   }
 

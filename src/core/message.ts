@@ -42,6 +42,17 @@ export interface CotEvent {
   readonly feedUid: string;
 }
 
+/** How a unit moves, as it says itself. */
+export interface Track {
+  /** Degrees, of any turn. */
+  readonly course: number;
+  /** Metres per second. */
+  readonly speed: number;
+}
+
+/** What the wire of a message tells of it, which is read only where it is asked for. undefined: nothing. */
+export type TrackOf = (envelope: Envelope) => Track | undefined;
+
 export interface Contact {
   readonly uid: string;
   readonly callsign: string;

@@ -15,6 +15,7 @@ import {
   isPositionLane,
   LANES,
   type Lane,
+  type TrackOf,
 } from './message.ts';
 import { isKept, KEPT_LANES, type OnEvict, type PeerOutbox } from './outbox.ts';
 import { isUnit, mayHop, type PermitContext, type Policy, permit, visibleGroups } from './policy.ts';
@@ -53,6 +54,7 @@ export interface PeerOptions {
   readonly budget: LinkBudget;
   /** What waits for all peers. */
   readonly backlog: Backlog;
+  readonly trackOf: TrackOf | undefined;
   readonly clock: Clock;
   readonly timings: Timings;
   /** Where what must not be lost is kept; undefined: this peer does not outlive its connection. */
@@ -121,7 +123,7 @@ export class Peer implements Spender {
     this.number = options.number;
     this.spec = options.spec;
     this.policy = options.policy;
-    this.line = new Line(options.budget);
+    this.line = new Line(options.budget, options.trackOf);
     this.queue = new PeerQueue(
       options.queue,
       (envelope, reason) => this.#drop(envelope, reason),

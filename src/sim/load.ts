@@ -1,6 +1,6 @@
 // What a group of units says in an hour: positions as ATAK's dynamic strategy reports them, chat, and now and then a call for
 // help. Seeded: the same options give the same events.
-import { type CotEvent, NO_DETAIL } from '../core/message.ts';
+import { type CotEvent, NO_DETAIL, type Track } from '../core/message.ts';
 import { Dice } from './dice.ts';
 
 /** One event on its way to the relay. */
@@ -10,6 +10,7 @@ export interface Offered {
   readonly event: CotEvent;
   /** What it weighs on the line. */
   readonly bytes: number;
+  readonly track?: Track | undefined;
 }
 
 export interface LoadOptions {
@@ -76,14 +77,18 @@ export function* makeLoad(options: LoadOptions): Generator<Offered, undefined> {
     const atMs = Math.min(unit.nextMs, chatMs, alertMs);
     if (atMs >= options.durationMs) return undefined;
     let event: CotEvent;
+    let track: Track | undefined;
     if (atMs === alertMs) {
       event = message(`alert-${++serial}`, 'b-a-o-tbl', atMs);
       alertMs += options.alertEveryMs;
     } else if (atMs === chatMs) {
       event = message(`chat-${++serial}`, 'b-t-f', atMs);
       chatMs += options.chatEveryMs;
-    } else event = report(unit, atMs, dice);
-    yield { atMs, event, bytes: options.bytes };
+    } else {
+      track = { course: (unit.heading * 180) / Math.PI, speed: unit.speed };
+      event = report(unit, atMs, dice);
+    }
+    yield { atMs, event, bytes: options.bytes, track };
   }
 }
 

@@ -1,5 +1,5 @@
 // A load that was recorded: the lines of `waystation watch --json`, in the pace in which they came.
-import { NO_DETAIL } from '../core/message.ts';
+import { NO_DETAIL, type Track } from '../core/message.ts';
 import type { LiveEvent } from '../core/status.ts';
 import { FatalError } from '../lib/errors.ts';
 import { type Offered, WALL_START_MS } from './load.ts';
@@ -46,10 +46,17 @@ function offered(live: LiveEvent, firstMs: number, bytes: number | undefined): O
   const moved = (time: string) => WALL_START_MS + Date.parse(time) - firstMs;
   const times = { timeMs: moved(live.time), startMs: moved(live.time), staleMs: moved(live.stale) };
   const event = { ...NO_DETAIL, uid, type, callsign, lat, lon, how: howOf(xml), ...times, hae: 0, ce: 10, le: 10 };
-  return { atMs, event, bytes: bytes ?? Buffer.byteLength(xml) };
+  return { atMs, event, bytes: bytes ?? Buffer.byteLength(xml), track: trackOf(xml) };
 }
 
 /** A live event does not tell how it was made; its XML does. */
 function howOf(xml: string): string {
   return /\show=["']([^"']{1,64})["']/.exec(xml)?.[1] ?? 'm-g';
+}
+
+function trackOf(xml: string): Track | undefined {
+  const tag = /<track\s[^>]{1,256}/.exec(xml)?.[0] ?? '';
+  const value = (name: string) => Number(new RegExp(`\\s${name}=["']([^"']{1,32})["']`).exec(tag)?.[1] ?? Number.NaN);
+  const track = { course: value('course'), speed: value('speed') };
+  return Number.isFinite(track.course + track.speed) ? track : undefined;
 }

@@ -2,7 +2,7 @@
 import { NO_BUDGET } from '../core/budget.ts';
 import { EventLog } from '../core/events.ts';
 import { Hub } from '../core/hub.ts';
-import type { Envelope, Inbound } from '../core/message.ts';
+import type { CotEvent, Envelope, Inbound, TrackOf } from '../core/message.ts';
 import { DEFAULT_POLICY } from '../core/policy.ts';
 import { QUEUE_LIMITS } from '../core/queue.ts';
 import type { PeerSpec, Session, SessionPort } from '../core/session.ts';
@@ -86,7 +86,8 @@ function ours(name: string, words: string, window: (rateBps: number) => number):
 
 function runHub(words: string, windowBytes: number, load: Iterable<Offered>, { rateBps, durationMs }: Line): Result {
   const clock = new ManualClock(WALL_START_MS);
-  const hub = new Hub({ nodeId: 'simulated', clock, events: new EventLog(() => clock.wallMs()) });
+  const trackOf: TrackOf = ({ message }) => (message.kind === 'event' ? thin.offered(message.event)?.track : undefined);
+  const hub = new Hub({ nodeId: 'simulated', clock, events: new EventLog(() => clock.wallMs()), trackOf });
   const measure = new Measure();
   const endMs = durationMs - TAIL_MS;
   const thin = new ThinSession(rateBps, windowBytes, (offered, atMs) => {
@@ -173,9 +174,13 @@ class ThinSession extends FieldSession {
     this.#byEvent.set(offered.event, offered);
   }
 
+  /** As it was noted. */
+  offered(event: CotEvent): Offered | undefined {
+    return this.#byEvent.get(event);
+  }
+
   override send({ message }: Envelope): boolean {
-    const event = message.kind === 'event' ? message.event : undefined;
-    const offered = event && this.#byEvent.get(event);
+    const offered = message.kind === 'event' ? this.offered(message.event) : undefined;
     if (!offered || !this.pipe.hasRoom(offered.bytes)) return false;
     this.pipe.push(offered, this.clock.nowMs());
     return true;

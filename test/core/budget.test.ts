@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Budget, PROFILE_BUDGETS } from '../../src/core/budget.ts';
-import { CHAT, FILE, LANES, MOVING, STILL } from '../../src/core/message.ts';
+import { CHAT, FILE, LANES, MOVING, STILL, type Track, type TrackOf } from '../../src/core/message.ts';
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
 import { QUEUE_LIMITS } from '../../src/core/queue.ts';
-import { Bench, chat, inbound, position, START_MS } from './support.ts';
+import { Bench, chat, inbound, position, type RecordingSession, START_MS } from './support.ts';
 
 const HOUR_MS = 3_600_000;
 
-function limited(budget: Partial<Budget>): Bench {
-  const bench = new Bench();
+function limited(budget: Partial<Budget>, more: ConstructorParameters<typeof Bench>[1] = {}): Bench {
+  const bench = new Bench({}, more);
   bench.hub.setPolicy('thin', DEFAULT_POLICY, QUEUE_LIMITS, { ...PROFILE_BUDGETS.lan, ...budget });
   return bench;
 }
@@ -246,6 +246,70 @@ test('not metered: what tells nothing new goes when nothing else waits, and afte
   bench.clock.advance(5000);
   assert.equal(thin.log.at(-1), 'u');
   assert.equal(thin.sent.length, 15);
+});
+
+/** The wire takes nothing more; a chat waits. */
+function fill(bench: Bench, session: RecordingSession): void {
+  session.room = 0;
+  bench.join('other').port.deliver(inbound(chat('c')));
+}
+
+/** Whether the second of two reports from one place, 5 s apart, waits for its time on a thin line. */
+function isHeld(first: Track | undefined, second: Track | undefined, budget: Partial<Budget> = {}): boolean {
+  const tracks = [first, second];
+  const trackOf = () => tracks.shift();
+  const bench = limited({ rateBps: 64_000, ...budget }, { trackOf });
+  const thin = bench.join('thin');
+  const report = reporting(bench);
+  report('u', AT);
+  bench.clock.advance(5000);
+  fill(bench, thin);
+  report('u', metresNorth(5));
+  const { queue } = bench.peer('thin');
+  assert.deepEqual([thin.sent.length, queue.length], [1, 2]);
+  return queue.nextDueMs < Number.POSITIVE_INFINITY;
+}
+
+test('on a thin line a unit that turned while it moves is news within 10 m; one that stands is not, nor a turn of less than 10 degrees', () => {
+  const moves = (course: number, speed = 3) => ({ course, speed });
+  assert.equal(isHeld(moves(90), moves(90)), true);
+  assert.equal(isHeld(moves(90), moves(99)), true);
+  assert.equal(isHeld(moves(90), moves(101)), false);
+  assert.equal(isHeld(moves(90), moves(79)), false);
+  assert.equal(isHeld(moves(355), moves(4)), true, 'over north');
+  assert.equal(isHeld(moves(355), moves(8)), false);
+  assert.equal(isHeld(moves(-10), moves(351)), true, 'the same, said otherwise');
+  assert.equal(isHeld(moves(90, 0), moves(270, 0)), true, 'stands');
+  assert.equal(isHeld(moves(90, 1.3), moves(270, 1.3)), true, 'no screen has an arrow for it');
+  assert.equal(isHeld(moves(90, 0), moves(270)), true, 'stood before');
+  assert.equal(isHeld(moves(90), moves(270, 0)), true, 'has stopped');
+  assert.equal(isHeld(undefined, moves(270)), true, 'nothing was said before');
+  assert.equal(isHeld(moves(90), undefined), true, 'nothing is said now');
+});
+
+test('where bytes cost money no turn is news', () => {
+  assert.equal(isHeld({ course: 90, speed: 3 }, { course: 270, speed: 3 }, { metered: true }), true);
+});
+
+test('a turn goes before what tells nothing new, and after what is older', () => {
+  const courses = new Map<string, number>();
+  const trackOf: TrackOf = ({ message }) =>
+    message.kind === 'event' ? { course: courses.get(message.event.uid) ?? 0, speed: 3 } : undefined;
+  const bench = limited({ rateBps: 64_000 }, { trackOf });
+  const thin = bench.join('thin');
+  const report = reporting(bench);
+  report('old', AT);
+  bench.clock.advance(20_000);
+  for (const uid of ['straight', 'turns']) report(uid, AT);
+  bench.clock.advance(5000);
+  fill(bench, thin);
+  courses.set('turns', 45);
+  for (const uid of ['straight', 'turns']) report(uid, metresNorth(5));
+  report('old', metresNorth(15));
+  thin.room = 4;
+  thin.port.writable();
+  bench.clock.advance(1000);
+  assert.deepEqual(thin.log.slice(-4), ['c', 'old', 'turns', 'straight']);
 });
 
 test('the unit whose icon is most wrong for longest goes first', () => {

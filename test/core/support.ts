@@ -1,7 +1,8 @@
 // In-memory twins for tests of the core: events made from a few words, and a session that records what it is sent.
 
 import { EventLog } from '../../src/core/events.ts';
-import { Hub, type HubLimits } from '../../src/core/hub.ts';
+import { Hub, type HubOptions } from '../../src/core/hub.ts';
+import type { HubLimits } from '../../src/core/hub-limits.ts';
 import { type CotEvent, type Envelope, type Inbound, type Message, NO_DETAIL } from '../../src/core/message.ts';
 import type { CloseReason } from '../../src/core/reason.ts';
 import type { PeerSpec, Session, SessionPort } from '../../src/core/session.ts';
@@ -111,8 +112,8 @@ export class Bench {
   readonly events = new EventLog(() => this.clock.wallMs());
   readonly hub: Hub;
 
-  constructor(limits: Partial<HubLimits> = {}) {
-    this.hub = new Hub({ nodeId: 'me', clock: this.clock, events: this.events, limits });
+  constructor(limits: Partial<HubLimits> = {}, more: Pick<HubOptions, 'trackOf'> = {}) {
+    this.hub = new Hub({ nodeId: 'me', clock: this.clock, events: this.events, limits, ...more });
   }
 
   spec(key: string, fields: Partial<PeerSpec> = {}): PeerSpec {

@@ -9,6 +9,7 @@ import { CotFramer, parseAuth, scanCot, scanCotStrict, scanDetail, trimCot } fro
 import { detailOf, eventXml, stripMarti, withFlowTag, withMartiDest } from '../../src/wire/cot-write.ts';
 import { ProtoWriter } from '../../src/wire/proto.ts';
 import { frameTak, readTakControl, scanTak, TakFramer, takFromXml, xmlFromTak } from '../../src/wire/tak.ts';
+import { trackOf } from '../../src/wire/track.ts';
 import { CORPUS } from '../fixtures/events.ts';
 
 const NOW = Date.UTC(2026, 10, 20, 14, 3, 21, 123);
@@ -238,6 +239,11 @@ function checkTak(tak: Buffer): CotEvent | undefined {
   const xml = accepted(() => xmlFromTak(tak));
   assert.equal(said === undefined, xml === undefined, 'scanTak() and xmlFromTak() disagree');
   if (!said || !xml) return undefined;
+  const message = { kind: 'event', event: said } as const;
+  const [track, again] = [tak, xml].map((bytes, n) =>
+    trackOf({ message, wire: { format: n === 0 ? 'tak' : 'xml', bytes } }),
+  );
+  assert.deepEqual(track, again, 'the track, by TAK and by XML');
   assert.deepEqual(scanCot(xml), said, 'TAK as XML');
   assert.deepEqual(scanCotStrict(xml), said, 'TAK as XML, read strictly');
   assert.deepEqual(scanTak(takFromXml(xml, said)), said, 'TAK as XML as TAK');

@@ -20,6 +20,7 @@ import { federatedFromXml, xmlFromFederated } from '../../src/wire/federation-xm
 import { messageOfRol, resourceOf, rolFromOffer, withSenderUrl, xmlFromRol } from '../../src/wire/package.ts';
 import { ProtoWriter } from '../../src/wire/proto.ts';
 import { takFromXml } from '../../src/wire/tak.ts';
+import { trackOf } from '../../src/wire/track.ts';
 import { CORPUS } from '../fixtures/events.ts';
 import { CONTACT, EVENT, GROUPS, ROL, SUBSCRIPTION } from '../wire/federation-golden.ts';
 
@@ -166,6 +167,7 @@ function said(event: CotEvent): unknown {
 }
 
 function checkEvent(bytes: Buffer, event: CotEvent): void {
+  trackOf({ message: { kind: 'event', event }, wire: { format: 'fed', bytes } });
   const xml = xmlFromFederated(bytes, event);
   const again = scanCot(xml);
   assert.deepEqual(said(again), said(event));
