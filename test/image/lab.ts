@@ -1,12 +1,13 @@
 // What every scenario needs: an image with a release key of the lab, updates good and bad, a hub on the host, SSH into the box.
 import { execFile, execFileSync, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Machine, type MachineOptions } from './machine.ts';
+import { isFree, Machine, type MachineOptions } from './machine.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
 /** A start takes half a minute where nothing else runs; the lab's machine may be busy. */
@@ -108,30 +109,62 @@ function changedRoot(lab: Omit<Lab, 'hub'>, variant: 'crash' | 'deaf'): string {
 
 // ---- the hub -----------------------------------------------------------------------------------------------------------------
 
-/** The same in every run, since cards made in an earlier one dial them; below the ports that systems give away. */
-const HUB_PORTS = [27_801, 27_802, 27_803, 27_804] as const;
+/** Below those that systems give away to whoever dials: what is free between two runs stays free. */
+const HUB_PORTS = { from: 20_000, to: 32_000 } as const;
+/** A relay on a busy host takes its time. */
+const HUB_START_MS = 180_000;
 /** Between the box and the hub, for the clock alone. */
 const PORTAL_KEY = 'federation_key: "known in this laboratory only"';
 const NO_EVENTS = 'policy: { in: false, out: false }';
 
-/** A relay on the host: the box dials it by Federation v2, the lab listens at it as a phone. */
-export class Hub {
+interface HubStatus {
+  readonly name: string;
+  readonly links: readonly { readonly name: string; readonly state: string }[];
+  readonly peers: readonly { readonly link: string; readonly connected: boolean }[];
+}
+
+interface HubPorts {
   readonly federation: number;
   readonly phones: number;
   readonly portal: number;
-  readonly #api: number;
+  readonly api: number;
+}
+
+async function areFree(ports: readonly number[]): Promise<boolean> {
+  const free = await Promise.all(ports.map(isFree));
+  return free.every(Boolean);
+}
+
+async function takePorts(): Promise<HubPorts> {
+  for (;;) {
+    const federation = randomInt(HUB_PORTS.from, HUB_PORTS.to);
+    const ports = { federation, phones: federation + 1, portal: federation + 2, api: federation + 3 };
+    if (await areFree(Object.values(ports))) return ports;
+  }
+}
+
+/** A relay on the host: the box dials it by Federation v2, the lab listens at it as a phone. */
+export class Hub {
+  readonly ports: HubPorts;
   readonly #folder: string;
   #process: ReturnType<typeof spawn> | undefined;
+  #name = '';
 
-  private constructor(folder: string, ports: readonly [number, number, number, number]) {
+  private constructor(folder: string, ports: HubPorts) {
     this.#folder = folder;
-    [this.federation, this.phones, this.#api, this.portal] = ports;
+    this.ports = ports;
   }
 
-  static create(lab: Pick<Lab, 'path'>): Hub {
+  /** Its ports are those of the run before, since cards made in that one dial them; others when somebody else has one of them. */
+  static async create(lab: Pick<Lab, 'path'>): Promise<Hub> {
     const folder = lab.path('hub');
     mkdirSync(folder, { recursive: true });
-    return new Hub(folder, HUB_PORTS);
+    const note = join(folder, 'ports.json');
+    const before = existsSync(note) ? (JSON.parse(readFileSync(note, 'utf8')) as HubPorts) : undefined;
+    if (before && (await areFree(Object.values(before)))) return new Hub(folder, before);
+    const ports = await takePorts();
+    writeFileSync(note, JSON.stringify(ports));
+    return new Hub(folder, ports);
   }
 
   #env(): NodeJS.ProcessEnv {
@@ -156,26 +189,37 @@ export class Hub {
   /** Starts (again) with trust in this box. */
   async start(box: { readonly ca: string; readonly pin: string }): Promise<void> {
     await this.stop();
+    const { federation, phones, portal, api } = this.ports;
+    // Whoever answers must be this one, and not a relay that was there before.
+    this.#name = `hub-${randomInt(2 ** 40).toString(36)}`;
     writeFileSync(join(this.#folder, 'box.pem'), box.ca);
     const config = join(this.#folder, 'waystation.yaml');
     writeFileSync(
       config,
-      `version: 1\nname: hub\napi: { listen: "127.0.0.1:${this.#api}" }\ntrust: [box.pem]\nlinks:\n` +
-        `  - { name: fed, kind: fed2, listen: "127.0.0.1:${this.federation}" }\n` +
-        `  - { name: phones, kind: cot, listen: "127.0.0.1:${this.phones}" }\n` +
-        `  - { name: mates, kind: portal, listen: "127.0.0.1:${this.portal}", ${PORTAL_KEY}, peers: [{ name: box, pin: ${box.pin}, ${NO_EVENTS} }] }\n`,
+      `version: 1\nname: ${this.#name}\napi: { listen: "127.0.0.1:${api}" }\ntrust: [box.pem]\nlinks:\n` +
+        `  - { name: fed, kind: fed2, listen: "127.0.0.1:${federation}" }\n` +
+        `  - { name: phones, kind: cot, listen: "127.0.0.1:${phones}" }\n` +
+        `  - { name: mates, kind: portal, listen: "127.0.0.1:${portal}", ${PORTAL_KEY}, peers: [{ name: box, pin: ${box.pin}, ${NO_EVENTS} }] }\n`,
     );
     const args = [join(ROOT, 'src/main.ts'), 'run', '--config', config];
-    this.#process = spawn(process.execPath, args, { env: this.#env(), stdio: 'ignore' });
-    for (let tries = 0; tries < 200 && this.#process.exitCode === null; tries += 1) {
-      if (await this.status().catch(() => undefined)) return;
-      await sleep(100);
+    const running = spawn(process.execPath, args, { env: this.#env(), stdio: 'ignore' });
+    this.#process = running;
+    let words = 'it did not answer';
+    for (const until = performance.now() + HUB_START_MS; performance.now() < until; await sleep(250)) {
+      if (running.exitCode !== null) throw new Error(`the hub on the host ended with ${running.exitCode}`);
+      const status = await this.status().catch((error: Error) => {
+        words = error.message;
+      });
+      if (status?.links.every(({ state }) => state === 'listening')) return;
+      if (status) words = status.links.map(({ name, state }) => `${name} ${state}`).join(', ');
     }
-    throw new Error(`the hub on the host did not start; are its ports ${HUB_PORTS.join(', ')} free?`);
+    throw new Error(`the hub on the host did not start on ${JSON.stringify(this.ports)}: ${words}`);
   }
 
-  async status(): Promise<{ readonly peers: readonly { readonly link: string; readonly connected: boolean }[] }> {
-    return (await fetch(`http://127.0.0.1:${this.#api}/api/status`)).json() as never;
+  async status(): Promise<HubStatus> {
+    const status = (await (await fetch(`http://127.0.0.1:${this.ports.api}/api/status`)).json()) as HubStatus;
+    if (status.name !== this.#name) throw new Error(`another relay answers for the hub: ${status.name}`);
+    return status;
   }
 
   /** Is the box here, by Federation v2? */
@@ -225,8 +269,8 @@ export function ownConfig(lab: Lab): string {
     'trust: [hq.pem]',
     'links:',
     `  - { name: phones, kind: cot, listen: ${PHONES} }`,
-    `  - { name: hq, kind: fed2, connect: "${HOST}:${lab.hub.federation}" }`,
-    `  - { name: mates, kind: portal, ${PORTAL_KEY}, peers: [{ name: hub, pin: ${lab.hub.pin()}, address: "${HOST}:${lab.hub.portal}", ${NO_EVENTS} }] }`,
+    `  - { name: hq, kind: fed2, connect: "${HOST}:${lab.hub.ports.federation}" }`,
+    `  - { name: mates, kind: portal, ${PORTAL_KEY}, peers: [{ name: hub, pin: ${lab.hub.pin()}, address: "${HOST}:${lab.hub.ports.portal}", ${NO_EVENTS} }] }`,
     '',
   ].join('\r\n');
 }

@@ -35,7 +35,7 @@ async function main(wanted: readonly string[]): Promise<number> {
   const log = (words: string) =>
     console.log(`[${((performance.now() - startedMs) / 1000).toFixed(0).padStart(5)} s] ${words}`);
   const prepared = prepare(log);
-  const lab = { ...prepared, hub: Hub.create(prepared) };
+  const lab = { ...prepared, hub: await Hub.create(prepared) };
   // Stopped by hand: what it started ends with it.
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void Promise.all([cutAll(), lab.hub.stop()]).then(() => process.exit(1)));

@@ -164,7 +164,7 @@ export const faultScenarios: readonly Scenario[] = [
         (JSON.parse(await ssh(lab, box, 'waystation status --json')) as { links: { name: string }[] }).links.map(
           ({ name }) => name,
         ),
-        ['phones', 'hq'],
+        ['phones', 'hq', 'mates'],
       );
       await powerOff(lab, box);
       assert.match(box.take('waystation.yaml.error.txt').toString(), /kind.*cot/s);
