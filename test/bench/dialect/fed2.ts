@@ -8,6 +8,8 @@ import { cutter, type Dialect, type Endpoint } from './dialect.ts';
 /** Compressed flag and length. */
 const PREFIX = 5;
 const WINDOW_BYTES = 4 << 20;
+/** Whoever says nothing for 15 s is cut off, by TAK Server as by us. */
+const HEALTH_MS = 5_000;
 
 const HELLO = frame(
   encode('Subscription', {
@@ -15,6 +17,7 @@ const HELLO = frame(
     version: { major: 5, minor: 5, patch: 0 },
   }),
 );
+const HEALTH = frame(encode('ClientHealth', { status: 'SERVING' }));
 
 function frame(message: Buffer): Buffer {
   const framed = Buffer.allocUnsafe(PREFIX + message.length);
@@ -36,6 +39,8 @@ async function greet({ port, tls }: Endpoint): Promise<ClientHttp2Session> {
   await once(http2, 'connect');
   http2.setLocalWindowSize(WINDOW_BYTES);
   call(http2, 'ServerFederateGroupsStream').end(HELLO);
+  const health = () => call(http2, 'HealthCheck').end(HEALTH);
+  setInterval(health, HEALTH_MS).unref();
   return http2;
 }
 
@@ -46,6 +51,7 @@ function call(http2: ClientHttp2Session, method: string): ClientHttp2Stream {
     'content-type': 'application/grpc',
     te: 'trailers',
   });
+  stream.on('error', () => {}); // of what a relay to compare with does not know
   stream.resume();
   return stream;
 }
