@@ -1,7 +1,14 @@
 // What this box tells the operator of a TAK Server who is to federate with it: where, which certificates, what to put into
 // CoreConfig.xml; and what is still missing here.
 import * as z from 'zod';
-import { colons, coreConfig, federateSnippet, outgoingSnippet, type SnippetFacts } from '../config/coreconfig.ts';
+import {
+  colons,
+  coreConfig,
+  federateSnippet,
+  type hopsTowards,
+  outgoingSnippet,
+  type SnippetFacts,
+} from '../config/coreconfig.ts';
 import { linksOf, type Section } from '../config/links-edit.ts';
 import { publicationZip } from '../onboarding/publication.ts';
 
@@ -40,9 +47,11 @@ export interface PublishParts {
   readonly text: string;
   /** The TAK group to share. */
   readonly group: string;
+  /** Towards the federate this is for; undefined: none. */
+  readonly hops: ReturnType<typeof hopsTowards>;
 }
 
-export function publicationOf({ nodeId, leaf, ca, hosts, text, group }: PublishParts): Publication {
+export function publicationOf({ nodeId, leaf, ca, hosts, text, group, hops }: PublishParts): Publication {
   const hostname = hosts?.[0] ?? null;
   const port = federationPort(text);
   const facts: SnippetFacts = {
@@ -51,6 +60,7 @@ export function publicationOf({ nodeId, leaf, ca, hosts, text, group }: PublishP
     ca: ca.fingerprint,
     federate: `${leaf.commonName}:${ca.commonName}`,
     group,
+    hops,
     outgoing: hostname !== null && port !== null ? { address: hostname, port } : undefined,
   };
   return {

@@ -2,7 +2,7 @@
 // as a truststore.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { coreConfig } from '../config/coreconfig.ts';
+import { coreConfig, hopsTowards } from '../config/coreconfig.ts';
 import { DEFAULT_CONFIG } from '../config/defaults.ts';
 import { linksOf, type Section } from '../config/links-edit.ts';
 import { loadConfig } from '../config/load.ts';
@@ -18,7 +18,7 @@ export function exportCommand(open: OpenCertificates): Command {
   return {
     name: 'export',
     usage:
-      'coreconfig [--v1] [--address HOST [--port N]] [--link NAME] [--group NAME] | federation.json | truststore FILE --password-file FILE',
+      'coreconfig [--v1] [--address HOST [--port N]] [--link NAME] [--peer NAME] [--group NAME] | federation.json | truststore FILE --password-file FILE',
     summary:
       'What others need to federate with this relay: CoreConfig.xml part, federation.json, our CA as P12 truststore',
     help: [
@@ -30,6 +30,7 @@ export function exportCommand(open: OpenCertificates): Command {
       '  --port N         our federation port (default: the one in the configuration)',
       '  --v1             Federation v1 (a fed1 link), for a server that offers no v2',
       '  --link NAME      the link that dials them: it has its own certificate',
+      '  --peer NAME      the federate registered here that this is for: its hop limits go in, for its way to us',
       '  --group NAME     the TAK group to share (default __ANON__); without one the link is up and nothing flows',
       '  --config FILE    configuration that names the data folder',
     ].join('\n'),
@@ -44,11 +45,12 @@ export function exportCommand(open: OpenCertificates): Command {
           port: { type: 'string' },
           v1: { type: 'boolean', default: false },
           link: { type: 'string' },
+          peer: { type: 'string' },
           group: { type: 'string', default: '__ANON__' },
           config: { type: 'string' },
         },
       });
-      const links = await linksIn(values.config, context);
+      const { links, text } = await linksIn(values.config, context);
       if (values.link !== undefined) mustFederate(values.link, links);
       const port = Number(values.port ?? ourPort(links, values.v1));
       if (!Number.isInteger(port) || port < 1 || port > 65535) throw new UsageError('--port takes 1 to 65535');
@@ -64,6 +66,7 @@ export function exportCommand(open: OpenCertificates): Command {
           ca: ca.fingerprint,
           federate: `${leaf.commonName}:${ca.commonName}`,
           group: values.group,
+          hops: hopsFor(text, values),
         }),
       );
       return EXIT.ok;
@@ -72,9 +75,25 @@ export function exportCommand(open: OpenCertificates): Command {
 }
 
 /** What the configuration has; nothing of one with mistakes, which is for ownCertificates() to refuse. */
-async function linksIn(path: string | undefined, context: CliContext): Promise<Config['links']> {
+async function linksIn(
+  path: string | undefined,
+  context: CliContext,
+): Promise<{ readonly links: Config['links']; readonly text: string }> {
   const loaded = await loadConfig({ path, env: context.env, defaults: context.defaults });
-  return 'config' in loaded ? loaded.config.links : [];
+  return 'config' in loaded ? { links: loaded.config.links, text: loaded.text } : { links: [], text: '' };
+}
+
+/** Towards the federate this is for: registered here by that name, or behind the link that dials it. */
+function hopsFor(text: string, { peer: name, link }: { readonly peer?: string; readonly link?: string }) {
+  const links = linksOf(text);
+  if (name === undefined) return hopsTowards(links.find((one) => one.name === link) ?? {});
+  for (const one of links) {
+    const registered = one.kind === 'fed2' && Array.isArray(one.peers) ? (one.peers as Section[]) : [];
+    const found = registered.find((federate) => federate.name === name);
+    if (found) return hopsTowards(one, found);
+  }
+  const words = `no federate is registered as "${name}"`;
+  throw new FatalError('unknown_peer', words, '"waystation federation peers" lists them');
 }
 
 /** A TAK Server federates with links of kind fed1 and fed2 only. An unknown name is for ownCertificates() to refuse. */

@@ -5,6 +5,7 @@ import type { ProbeReport } from '../core/probe.ts';
 import { sleep } from '../lib/abort.ts';
 import { API_HELP, API_OPTIONS, type ApiTarget, askJson, findApi, sendJson } from './client.ts';
 import { type CliContext, type Command, EXIT, UsageError } from './command.ts';
+import { federates, limitHops } from './federates.ts';
 import { renderProbe } from './probe.ts';
 
 /** Two boxes have written their configurations by then. */
@@ -15,8 +16,10 @@ const PROBE_TIMEOUT_MS = 60_000;
 
 export const federationCommand: Command = {
   name: 'federation',
-  usage: 'code [--clear] | join HOST[:PORT] CODE | networks | network A B [--apart]',
-  summary: 'Join two Waystations: make a code here, type it there; let networks of this box federate',
+  usage:
+    'code [--clear] | join HOST[:PORT] CODE | networks | network A B [--apart] | peers | hops NAME [GROUP=N ...] [--max-hops N]',
+  summary:
+    'Join two Waystations: make a code here, type it there; networks of this box; federates let in by fingerprint',
   help: [
     '  code              a code by which another Waystation joins this one; the one before is no longer good',
     '  code --clear      ends the code; who has joined stays joined',
@@ -25,11 +28,14 @@ export const federationCommand: Command = {
     '  networks          networks inside this box, and what crosses between them',
     '  network A B       lets the networks A and B federate, at once; again: what A takes from B and gives it',
     '  network A B --apart  nothing crosses between them any more',
+    '  peers             federates let in by their fingerprint: what crosses, how far it may travel',
+    '  hops NAME [GROUP=N ...]   how many hops what goes out to a federate may make in TAK groups, this one counted; none: no limits',
     '',
     '  --no in|out|dp-in|dp-out   leave that way off here: events from them, to them; data packages and missions.',
     '                    May be given more than once; both sides choose for themselves, and may change it later',
     '  --as NAME         what the other box is called here (default: what it calls itself)',
     '  --network NAME    code, join: the network of this box that the other is in',
+    '  --max-hops N      hops: in whatever group',
     '  --minutes N       how long a code is good (default 15)',
     API_HELP,
   ].join('\n'),
@@ -45,6 +51,7 @@ export const federationCommand: Command = {
         network: { type: 'string' },
         hub: { type: 'string' },
         apart: { type: 'boolean', default: false },
+        'max-hops': { type: 'string' },
         minutes: { type: 'string' },
       },
     });
@@ -59,7 +66,11 @@ export const federationCommand: Command = {
       return values.clear ? clear(api, context) : make(api, { ...terms, ...minutes }, context);
     }
     if (what === 'networks' && positionals.length === 0) return networks(api, context);
+    if (what === 'peers' && positionals.length === 0) return federates(api, context);
     const [address, code, ...more] = positionals;
+    if (what === 'hops' && address) {
+      return limitHops(api, { name: address, said: positionals.slice(1), most: values['max-hops'] }, context);
+    }
     if (what === 'network' && address && code && more.length === 0) {
       return network(api, { name: address, other: code, ways: values.apart ? undefined : off(values.no) }, context);
     }
@@ -67,7 +78,7 @@ export const federationCommand: Command = {
       const hub = values.hub === undefined ? {} : { hub: values.hub };
       return join(api, { ...terms, ...hub, address, code }, context);
     }
-    throw new UsageError('say code, join HOST CODE, networks, or network A B');
+    throw new UsageError('say code, join HOST CODE, networks, network A B, peers, or hops NAME');
   },
 };
 

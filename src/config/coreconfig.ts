@@ -1,5 +1,7 @@
 // What a TAK Server's administrator merges into CoreConfig.xml to federate with us. Shape and order of the elements: tak-federation
 // §5.1 (TAK Server 5.7 CoreConfig.xsd), which takes no other.
+import { type GroupHops, lesser, limitsOf, withinBoth } from '../links/group-hops.ts';
+import type { Section } from './links-edit.ts';
 
 export interface SnippetFacts {
   /** Our name on their screen. */
@@ -15,11 +17,14 @@ export interface SnippetFacts {
   readonly federate: string;
   /** The TAK group that may cross in both directions. */
   readonly group: string;
+  /** How far what we send them may travel, which what they send us shall likewise; undefined: no limits. */
+  readonly hops?: GroupHops | undefined;
 }
 
 /** The `<federation>` element, to be merged by hand while TAK Server is stopped. */
 export function coreConfig(facts: SnippetFacts): string {
-  const { v1, outgoing, group, ca } = facts;
+  const { v1, outgoing, group, ca, hops } = facts;
+  const most = hops && hops.all >= 0 ? ` maxHops="${hops.all}"` : '';
   return `<!-- Merge into CoreConfig.xml while TAK Server is stopped: it rewrites the file itself. The order of the parts matters.
      Our CA belongs into its federation truststore:
        keytool -importcert -alias waystation -file waystation-ca.pem -keystore certs/files/fed-truststore.jks -->
@@ -31,7 +36,7 @@ export function coreConfig(facts: SnippetFacts): string {
   </federation-server>${outgoing ? `\n${outgoingSnippet(facts, outgoing)}` : ''}
 ${federateSnippet(facts)}
   <fileFilter/>
-  <federateCA fingerprint="${colons(ca)}">
+  <federateCA fingerprint="${colons(ca)}"${most}>
     <inboundGroup>${xml(group)}</inboundGroup>
     <outboundGroup>${xml(group)}</outboundGroup>
   </federateCA>
@@ -48,12 +53,43 @@ export function outgoingSnippet(
 }
 
 /** Us as a federate with its routing: behind the outgoing connections, before `fileFilter`. */
-export function federateSnippet({ leaf, federate, group }: Pick<SnippetFacts, 'leaf' | 'federate' | 'group'>): string {
+export function federateSnippet({
+  leaf,
+  federate,
+  group,
+  hops,
+}: Pick<SnippetFacts, 'leaf' | 'federate' | 'group' | 'hops'>): string {
+  const { attributes, elements } = hopsSnippet(group, hops);
   return `  <federate id="${colons(leaf)}"
-            name="${xml(federate)}" shareAlerts="true">
+            name="${xml(federate)}" shareAlerts="true"${attributes}>
     <inboundGroup>${xml(group)}</inboundGroup>
-    <outboundGroup>${xml(group)}</outboundGroup>
+    <outboundGroup>${xml(group)}</outboundGroup>${elements}
   </federate>`;
+}
+
+/**
+ * Limits by group stand in place of the one for all there (tak-federation §2.8), so with any of them the one for all is said of each
+ * group.
+ */
+function hopsSnippet(group: string, hops: GroupHops | undefined) {
+  if (!hops) return { attributes: '', elements: '' };
+  const { most, all } = hops;
+  const byGroup = [...most].filter(([, limit]) => limit >= 0);
+  if (byGroup.length === 0) return { attributes: all >= 0 ? ` maxHops="${all}"` : '', elements: '' };
+  const limits = new Map(all >= 0 ? [[group, all]] : []);
+  for (const [name, limit] of byGroup) limits.set(name, lesser(limit, all));
+  const lines = Array.from(
+    limits,
+    ([name, limit]) => `\n    <outboundGroupHopLimit groupName="${xml(name)}" hopLimit="${limit}"/>`,
+  );
+  return { attributes: ' useGroupHopLimiting="true"', elements: lines.join('') };
+}
+
+/** How far what goes out to a federate may travel, by what the file says of its link and of itself: the lesser of both. */
+export function hopsTowards(link: Section, federate: Section = {}): GroupHops | undefined {
+  const said = ({ group_hops, max_hops_out }: Section) =>
+    limitsOf(Object.entries((group_hops ?? {}) as Record<string, number>), max_hops_out as number | undefined);
+  return withinBoth(said(link), said(federate));
 }
 
 /** SHA-256 as TAK Server shows it: upper hex with colons. */

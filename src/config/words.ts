@@ -33,6 +33,7 @@ function issueProblems(issue: Issue, path: Path, reading: Reading): Problem[] {
     const meant = meantBranch(issue.errors);
     if (meant) return problemsOf(meant, reading, path);
   }
+  if (issue.code === 'invalid_key') return [badName(path, reading)];
   const value = valueAt(reading.value, path);
   const nodes = fittingType(schemasAt(path, reading), value);
   const where = { path: formatPath(path), ...reading.file.placeOf(path) };
@@ -52,6 +53,15 @@ function unknownKey(parent: Path, key: string, reading: Reading): Problem {
   const words = suggestion === undefined ? `unknown key; known here: ${listed(known)}` : 'unknown key';
   const where = { path: formatPath(path), ...reading.file.placeOf(path, 'key') };
   return suggestion === undefined ? { ...where, words } : { ...where, words, suggestion };
+}
+
+/** A key that somebody chose. */
+function badName(path: Path, reading: Reading): Problem {
+  const [names] = schemasAt(path.slice(0, -1), reading).flatMap(({ propertyNames }) =>
+    propertyNames ? [propertyNames as JsonSchema] : [],
+  );
+  const sized = names?.maxLength === undefined ? '' : ` of ${names.minLength ?? 0} to ${names.maxLength} characters`;
+  return { path: formatPath(path), ...reading.file.placeOf(path, 'key'), words: `expected a name${sized}` };
 }
 
 /** `dp_in` written beside `policy` instead of inside it. */
@@ -131,13 +141,18 @@ function schemasAt(path: Path, { schema, value }: Reading): JsonSchema[] {
     const last = depth === path.length - 1;
     const fitting = last && key === 'kind' ? nodes : nodes.filter((node) => kindFits(node, here));
     nodes = fitting.flatMap((node) => {
-      const child = typeof key === 'number' ? node.items : ownProperty(node.properties, key);
+      const child = typeof key === 'number' ? node.items : (ownProperty(node.properties, key) ?? ofEvery(node));
       return child ? branches(child as JsonSchema) : [];
     });
     here = ownProperty(here, key);
   }
   const fitting = nodes.filter((node) => kindFits(node, here));
   return fitting.length > 0 ? fitting : nodes;
+}
+
+/** What every key may hold, where keys are names that somebody chose. */
+function ofEvery({ additionalProperties: every }: JsonSchema): unknown {
+  return typeof every === 'object' ? every : undefined;
 }
 
 /** Of a choice, those of the type that was written, if there are any: a wrong port is not told that text would do. */

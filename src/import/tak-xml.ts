@@ -5,6 +5,8 @@ import { type Finding, NOTHING, type Plan, refused, type Section, slug } from '.
 
 const MAX_DEPTH = 32;
 const MAX_ELEMENTS = 20_000;
+/** Most that group_hops and max_hops_out take. */
+const MAX_HOPS = 64;
 
 interface Element {
   readonly name: string;
@@ -113,25 +115,75 @@ function policyOf({ direction, filtergroup, groupFilterName }: Element['attribut
 function listenerOf(federates: readonly Element[], all: readonly Element[]): Plan {
   const server = all.find(({ name }) => name === 'federation-server');
   const port = Number(server?.attributes.v2port ?? 9001);
-  const children = (parent: Element, name: string) =>
-    all.filter((one) => one.parent === parent && one.name === name).map(({ text }) => text.trim());
+  const children = Map.groupBy(all, ({ parent }) => parent);
+  const below = (parent: Element, name: string) => (children.get(parent) ?? []).filter((one) => one.name === name);
+  const texts = (parent: Element, name: string) => below(parent, name).map(({ text }) => text.trim());
+  const findings: Finding[] = [];
   const peers = federates.flatMap((federate): Section[] => {
     const pin = (federate.attributes.id ?? '').replaceAll(':', '').toLowerCase();
     if (!/^[0-9a-f]{64}$/.test(pin)) return [];
-    const [groupsIn, groupsOut] = [children(federate, 'inboundGroup'), children(federate, 'outboundGroup')];
+    const [groupsIn, groupsOut] = [texts(federate, 'inboundGroup'), texts(federate, 'outboundGroup')];
     const policy = {
       ...(groupsIn.length > 0 ? { groups_in: groupsIn } : { in: false }),
       ...(groupsOut.length > 0 ? { groups_out: groupsOut } : { out: false }),
     };
-    return [{ name: (federate.attributes.name ?? 'federate').slice(0, 64), pin: `SHA256:${pin}`, policy }];
+    const name = (federate.attributes.name ?? 'federate').slice(0, 64);
+    const hops = hopsOf(federate, below(federate, 'outboundGroupHopLimit'));
+    findings.push(...hops.findings.map((finding) => ({ ...finding, words: `${name}: ${finding.words}` })));
+    return [{ name, pin: `SHA256:${pin}`, policy, ...hops.keys }];
   });
   if (peers.length === 0) return NOTHING;
   const words = `${peers.length} federates, each let in by its fingerprint and with its groups`;
   return {
     ...NOTHING,
     links: [{ name: 'federation', kind: 'fed2', listen: port > 0 && port < 65_536 ? port : 9001, peers }],
-    findings: [{ level: 'ok', words }],
+    findings: [{ level: 'ok', words }, ...findings],
   };
+}
+
+/**
+ * How far what goes out to a federate may travel. As there, limits by group count when `useGroupHopLimiting` says so, and then in place
+ * of the one for all.
+ */
+function hopsOf({ attributes }: Element, byGroup: readonly Element[]): { keys: Section; findings: Finding[] } {
+  const findings: Finding[] = [];
+  const limitOf = (said: string | undefined, what: string): number => {
+    const limit = /^\s*-?\d{1,18}\s*$/.test(said ?? '-1') ? Number(said ?? -1) : Number.NaN;
+    if (Number.isNaN(limit))
+      findings.push({
+        level: 'refused',
+        words: `its ${what} is no number`,
+        fix: 'correct it there, then import again',
+      });
+    if (limit > MAX_HOPS)
+      findings.push({ level: 'ok', words: `its ${what} becomes ${MAX_HOPS}, the most there is here` });
+    return Math.max(-1, Math.min(limit, MAX_HOPS));
+  };
+  const all = limitOf(attributes.maxHops, 'maxHops');
+  if (!isTrue(attributes.useGroupHopLimiting)) {
+    const words =
+      'its hop limits by group are not taken over: useGroupHopLimiting is off, so they do not count there either';
+    if (byGroup.length > 0)
+      findings.push({ level: 'warning', words, fix: 'put them under group_hops if they are meant' });
+    return { keys: all < 0 ? {} : { max_hops_out: all }, findings };
+  }
+  if (all >= 0) {
+    const words = 'its maxHops is not taken over: limits by group stand in its place there';
+    findings.push({ level: 'warning', words, fix: 'put it under max_hops_out if it is meant for the other groups' });
+  }
+  const limits = new Map<string, number>();
+  for (const { attributes: said } of byGroup) {
+    const group = said.groupName ?? '';
+    if (group === '') findings.push({ level: 'refused', words: 'one of its hop limits names no group' });
+    const limit = limitOf(said.hopLimit, `hop limit in ${JSON.stringify(group.slice(0, 64))}`);
+    if (limit >= 0) limits.set(group, Math.min(limit, limits.get(group) ?? limit));
+  }
+  return { keys: limits.size === 0 ? {} : { group_hops: Object.fromEntries(limits) }, findings };
+}
+
+/** As XML Schema has it. */
+function isTrue(said: string | undefined): boolean {
+  return said === 'true' || said === '1';
 }
 
 /** Entries of an ATAK or iTAK preference file, by key. */

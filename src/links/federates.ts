@@ -4,6 +4,8 @@ import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
 import type { Policy } from '../core/policy.ts';
 import { LiveTrust, type Trust } from '../identity/trust.ts';
+import type { GroupHops } from '../wire/federation-stamps.ts';
+import { groupHopsEntry, limitsOf, maxHopsOut, withinBoth } from './group-hops.ts';
 import type { LinkContext } from './link.ts';
 import { federatePolicyKeys } from './policy-keys.ts';
 
@@ -16,6 +18,8 @@ export interface Federate {
   readonly pin: string;
   /** undefined: the link's. */
   readonly policy: Policy | undefined;
+  /** Besides the link's: the lesser of both holds. */
+  readonly hops: GroupHops | undefined;
 }
 
 const pin = z
@@ -42,8 +46,23 @@ const federate = z
       'SHA-256 fingerprint of its federation certificate. Until it stands here its handshake is refused.',
     ),
     policy: federatePolicyKeys.optional().describe('What may cross, in place of the policy of the link.'),
+    group_hops: groupHopsEntry
+      .optional()
+      .describe(
+        'Most hops of what goes out to it, by TAK group as it is called there; -1: unlimited. The link’s hold as well: the lesser of both.',
+      ),
+    max_hops_out: maxHopsOut
+      .optional()
+      .describe('Most hops of what goes out to it, in whatever group. -1, the default: unlimited.'),
   })
-  .transform(({ name, pin, policy }): Federate => ({ name, pin, policy }));
+  .transform(
+    ({ name, pin, policy, group_hops, max_hops_out }): Federate => ({
+      name,
+      pin,
+      policy,
+      hops: limitsOf(Object.entries(group_hops ?? {}), max_hops_out),
+    }),
+  );
 
 /** The key `peers` of a link that listens. */
 export const federates = z
@@ -61,11 +80,17 @@ export const federates = z
 /** Those of one running listener. */
 export class Federates {
   readonly #trust: LiveTrust;
+  readonly #linkHops: GroupHops | undefined;
   #context: LinkContext | undefined;
   #list: readonly Federate[];
+  /** By fingerprint, of those that have limits of their own: what is allowed in all. */
+  #hops: ReadonlyMap<string, GroupHops | undefined>;
 
-  constructor(list: readonly Federate[]) {
+  /** @param linkHops of the link, for all its peers */
+  constructor(list: readonly Federate[], linkHops: GroupHops | undefined) {
     this.#list = list;
+    this.#linkHops = linkHops;
+    this.#hops = hopsOf(list, linkHops);
     this.#trust = new LiveTrust(trusting(list));
   }
 
@@ -88,10 +113,16 @@ export class Federates {
     return this.#list.find(({ pin }) => pin === fingerprint)?.name ?? said;
   }
 
+  /** How far what goes out to whoever has this certificate may travel. Asked for every message. */
+  hopsOf(fingerprint: string): GroupHops | undefined {
+    return this.#hops.get(fingerprint) ?? this.#linkHops;
+  }
+
   /** Who is gone is cut off before this returns, unless somebody else vouches for it. */
   update(list: readonly Federate[]): void {
     const before = this.#list;
     this.#list = list;
+    this.#hops = hopsOf(list, this.#linkHops);
     const context = this.#context;
     for (const { pin } of before) {
       if (list.some((one) => one.pin === pin)) continue;
@@ -104,6 +135,10 @@ export class Federates {
 
 function trusting(list: readonly Federate[]): Trust {
   return { cas: [], pins: list.map(({ pin }) => pin) };
+}
+
+function hopsOf(list: readonly Federate[], link: GroupHops | undefined): ReadonlyMap<string, GroupHops | undefined> {
+  return new Map(list.flatMap(({ pin, hops }) => (hops ? [[pin, withinBoth(link, hops)] as const] : [])));
 }
 
 function keyOf({ name }: LinkContext, pin: string): string {

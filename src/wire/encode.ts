@@ -13,7 +13,7 @@ import type { Envelope, Provenance } from '../core/message.ts';
 import { scanCot } from './cot.ts';
 import { disconnectXml } from './cot-write.ts';
 import { contactFederated, forwardFederated } from './federation.ts';
-import type { GroupHops } from './federation-stamps.ts';
+import { type GroupHops, lesser } from './federation-stamps.ts';
 import { federatedFromXml, xmlFromFederated } from './federation-xml.ts';
 import { payloadHead, type ResourceWords, resourceRol, rolFromOffer, withSenderUrl, xmlFromRol } from './package.ts';
 import { takFromXml, xmlFromTak } from './tak.ts';
@@ -50,7 +50,7 @@ export function asTak(envelope: Envelope): Buffer {
 
 /**
  * One FederatedEvent, without framing: events and contacts. It says `groups`, this relay (`self`) as the last server
- * passed, one hop more than the message had made, and how many it may make in groups of `groupHops`.
+ * passed, one hop more than the message had made, and how many it may make by `groupHops`.
  */
 export function asFederated(
   envelope: Envelope,
@@ -130,7 +130,7 @@ function stamped(
   return forwardFederated(bytes, {
     groups,
     self,
-    hops: { max: hops.max, current: hops.current + 1 },
+    hops: { max: lesser(hops.max, groupHops?.all ?? -1), current: hops.current + 1 },
     earlier: hasProvenance ? [] : provenance,
     groupHops,
   });

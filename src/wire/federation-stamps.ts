@@ -31,10 +31,12 @@ export interface GroupHopLimit {
   readonly current: number;
 }
 
-/** How far what goes out in a group may travel, as an operator wants it. */
+/** How far what goes out may travel, as an operator wants it: hops in all; -1: unlimited. */
 export interface GroupHops {
-  /** By group: hops in all; -1: unlimited. */
+  /** By group. */
   readonly most: ReadonlyMap<string, number>;
+  /** In whatever group. */
+  readonly all: number;
   /** Tells these limits from others where encodings are shared. */
   readonly key: string;
 }
@@ -193,18 +195,20 @@ type Limits = Pick<StampScan, 'limits' | 'useLimits'>;
  * The limits as they stood before this hop, with those of the operator. Limits per group stand in place of the one for all
  * (tak-federation §2.8), so that one becomes the limit of every group.
  */
-function limitedBy({ most }: GroupHops, { groups, hops }: Stamp, found: StampScan): Limits {
-  if (!groups.some((group) => most.has(group))) return found;
+function limitedBy({ most, all }: GroupHops, { groups, hops }: Stamp, found: StampScan): Limits {
+  const counts = (all >= 0 && found.useLimits) || groups.some((group) => most.has(group));
+  if (!counts) return found;
   const known = new Map(found.useLimits ? found.limits?.map((limit) => [limit.group, limit]) : []);
   for (const group of groups) {
     const max = found.useLimits ? -1 : hops.max;
     const before = known.get(group) ?? { group, max, current: hops.current - 1 };
-    known.set(group, { ...before, max: lesser(before.max, most.get(group) ?? -1) });
+    known.set(group, { ...before, max: lesser(lesser(before.max, most.get(group) ?? -1), all) });
   }
   return { limits: [...known.values()], useLimits: true };
 }
 
-function lesser(a: number, b: number): number {
+/** Of two limits the one that allows less; below 0: none. */
+export function lesser(a: number, b: number): number {
   return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 

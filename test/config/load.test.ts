@@ -476,3 +476,17 @@ test('who may connect is said in networks, and only of what listens', () => {
     /links\[0\]\.listen_from: only with listen/,
   );
 });
+
+test('names that somebody chose: what they may hold is told, and what they may be', () => {
+  const pin = `SHA256:${'ab'.repeat(32)}`;
+  const text = `links:\n- {name: f, kind: fed2, listen: 9001, peers: [{name: A, pin: "${pin}", group_hops: {Blue: 65, "": 1}}]}\n`;
+  const parsed = parseConfig(text, { path: PATH });
+  assert.ok('problems' in parsed);
+  assert.deepEqual(
+    parsed.problems.map(({ path, words }) => [path, words]),
+    [
+      ['links[0].peers[0].group_hops.Blue', 'expected a whole number between -1 and 64, got 65'],
+      ['links[0].peers[0].group_hops.', 'expected a name of 1 to 1024 characters'],
+    ],
+  );
+});

@@ -194,6 +194,29 @@ test('G3: a federate is refused until its fingerprint is registered, has four to
     );
   });
 
+  await t.test('hop limits: set, shown, written, exported, taken away', async () => {
+    const path = '/api/federation/peers/County%20TAK';
+    const set = await ask(us, 'PATCH', path, { group_hops: { Blue: 2, Red: 3 }, max_hops_out: 4 });
+    assert.equal(set.status, 200, set.text);
+    assert.deepEqual([set.json.group_hops, set.json.max_hops_out], [{ Blue: 2, Red: 3 }, 4]);
+    assert.match(readFileSync(us.home.configPath, 'utf8'), /max_hops_out: 4/);
+    const snippet = await ask(us, 'GET', '/api/federation/publish?group=Blue&peer=County%20TAK');
+    assert.match(snippet.json.snippets.federate, /groupName="Blue" hopLimit="2"/);
+    assert.doesNotMatch((await ask(us, 'GET', '/api/federation/publish')).text, /hopLimit|maxHops/);
+    assert.equal((await ask(us, 'GET', '/api/federation/publish?peer=nobody')).status, 404);
+    const exported = await us.home.command('export', 'coreconfig', '--peer', 'County TAK', '--group', 'Blue');
+    assert.match(exported, /useGroupHopLimiting="true"[\s\S]*groupName="Red" hopLimit="3"/);
+    const shown = await us.home.command('federation', 'hops', 'County TAK', 'Blue=1', '--max-hops', '5');
+    assert.match(shown, /County TAK +federation +connected +in out dp-in dp-out +Blue=1, at most 5/);
+    const [row] = (await ask(us, 'GET', '/api/federation/peers')).json;
+    assert.deepEqual([row.group_hops, row.max_hops_out], [{ Blue: 1 }, 5]);
+    assert.equal((await ask(us, 'PATCH', path, { max_hops_out: 65 })).status, 400);
+    await us.home.command('federation', 'hops', 'County TAK');
+    assert.doesNotMatch(readFileSync(us.home.configPath, 'utf8'), /hops/);
+    const { since: now } = (await us.home.status()).peers.find(({ kind }) => kind === 'fed2')!;
+    assert.ok(now, 'still connected');
+  });
+
   await t.test(
     'removed, it is cut off at once and cannot come back, not even by its CA; registered anew, it can',
     async () => {

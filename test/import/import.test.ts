@@ -143,6 +143,60 @@ test('a federate without a group in one direction gets nothing there, as in TAK 
   assert.deepEqual(peers[0]!.policy, { groups_in: ['B'], out: false });
 });
 
+test('hop limits of a federate: by group where TAK Server counts these, else the one for all', async () => {
+  const federate = (attributes: string, children = '') =>
+    `<federation><federate id="${'ab'.repeat(32)}" name="n" ${attributes}><inboundGroup>B</inboundGroup><outboundGroup>B</outboundGroup>${children}</federate></federation>`;
+  const limit = (group: string, hops: string) => `<outboundGroupHopLimit groupName="${group}" hopLimit="${hops}"/>`;
+  const some = `${limit('Blue', '2')}${limit('Red', '-1')}${limit('Blue', '3')}<outboundGroupHopLimit groupName="Free"/>`;
+  const peer = async (text: string) => {
+    const made = await plan(text);
+    const [{ peers }] = good(made) as [{ peers: Record<string, unknown>[] }];
+    const { group_hops, max_hops_out } = peers[0]!;
+    const warnings = made.findings.filter(({ level }) => level === 'warning').map(({ words }) => words);
+    return { group_hops, max_hops_out, warnings };
+  };
+  assert.deepEqual(await peer(federate('useGroupHopLimiting="true"', some)), {
+    group_hops: { Blue: 2 },
+    max_hops_out: undefined,
+    warnings: [],
+  });
+  assert.deepEqual(await peer(federate('maxHops="3"')), { group_hops: undefined, max_hops_out: 3, warnings: [] });
+  assert.deepEqual(await peer(federate('maxHops="-1"')), {
+    group_hops: undefined,
+    max_hops_out: undefined,
+    warnings: [],
+  });
+  assert.equal((await peer(federate('maxHops="1000"'))).max_hops_out, 64);
+  const off = await peer(federate('maxHops="3" useGroupHopLimiting="false"', some));
+  assert.deepEqual([off.group_hops, off.max_hops_out], [undefined, 3]);
+  assert.match(off.warnings.join(), /n: .*useGroupHopLimiting is off/);
+  const both = await peer(federate('maxHops="3" useGroupHopLimiting="1"', some));
+  assert.deepEqual([both.group_hops, both.max_hops_out], [{ Blue: 2 }, undefined]);
+  assert.match(both.warnings.join(), /maxHops is not taken over/);
+  for (const bad of ['many', '', '2.5', '1e3', '0x10', '9'.repeat(30)]) {
+    assert.match(refusals(await plan(federate(`maxHops="${bad}"`)))[0]!, /n: its maxHops is no number/, bad);
+    const group = federate('useGroupHopLimiting="true"', limit('Blue', bad));
+    assert.match(refusals(await plan(group))[0]!, /hop limit in "Blue" is no number/, bad);
+  }
+  assert.match(
+    refusals(await plan(federate('useGroupHopLimiting="true"', '<outboundGroupHopLimit hopLimit="1"/>')))[0]!,
+    /names no group/,
+  );
+});
+
+test('hop limits that we export come back as they were', async () => {
+  const text = coreConfig({
+    name: 'a',
+    leaf: 'ab'.repeat(32),
+    ca: 'cd'.repeat(32),
+    federate: 'a:ca',
+    group: 'Blue',
+    hops: { most: new Map([['Red & <Co>', 3]]), all: 4, key: '' },
+  });
+  const [{ peers }] = good(await plan(text)) as [{ peers: Record<string, unknown>[] }];
+  assert.deepEqual(peers[0]!.group_hops, { Blue: 4, 'Red & <Co>': 3 });
+});
+
 test('XML that is hostile: entities, depth, count, damage', async () => {
   assert.match(
     refusals(await plan('<!DOCTYPE x [<!ENTITY a "b"><!ENTITY c "&a;&a;">]><federation>&c;</federation>'))[0]!,

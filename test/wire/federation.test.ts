@@ -439,6 +439,7 @@ test('limits per group of the operator: of groups the message is in, the lesser 
       ['Red', 2],
       ['Absent', 1],
     ]),
+    all: -1,
     key: '',
   };
   const said = { groups: ['Blue', 'Coalition', 'Red'], self: SELF, hops: { max: -1, current: 3 }, groupHops };
@@ -459,6 +460,27 @@ test('limits per group of the operator: of groups the message is in, the lesser 
   assert.deepEqual(scanFederated(stamped).hops, { max: 6, current: 2 });
   const others = forwardFederated(event(), { ...plain, groups: ['Other'] });
   assert.equal(scanGroupHopLimits(others), undefined, 'a message in none of them has the one limit for all');
+});
+
+test('a limit for whatever group: in place of the one for all, or of each group where those count', () => {
+  const said = { groups: ['Blue', 'Coalition'], self: SELF, hops: { max: -1, current: 3 } };
+  const limited = (most: [string, number][], all: number) => ({
+    ...said,
+    groupHops: { most: new Map(most), all, key: '' },
+  });
+  assert.deepEqual(
+    scanGroupHopLimits(forwardFederated(EVENT.bytes, limited([], 5))),
+    [
+      { group: 'Blue', max: 3, current: 3 },
+      { group: 'Coalition', max: 5, current: 3 },
+    ],
+    'the message has limits by group: there the one for all would not count',
+  );
+  assert.deepEqual(scanGroupHopLimits(forwardFederated(event(), limited([['Blue', 9]], 5))), [
+    { group: 'Blue', max: 5, current: 3 },
+    { group: 'Coalition', max: 5, current: 3 },
+  ]);
+  assert.equal(scanGroupHopLimits(forwardFederated(event(), limited([], 5))), undefined);
 });
 
 test('a message whose groups have all made their hops is for here alone, and one hop later for nobody', () => {

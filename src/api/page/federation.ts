@@ -25,7 +25,7 @@ import { secretField } from './view.ts';
 const tag = 'Page';
 const gives = 'text/html';
 const CODE_LIFE_MS = 15 * 60_000;
-const ALL = { in: true, out: true, dp_in: true, dp_out: true };
+const UNLIMITED = { in: true, out: true, dp_in: true, dp_out: true, group_hops: {}, max_hops_out: -1 };
 export type FederationPageDeps = PageDeps & FederateDeps & PairingRouteDeps;
 
 export function federationPages(deps: FederationPageDeps): Route[] {
@@ -101,7 +101,7 @@ export function federationPages(deps: FederationPageDeps): Route[] {
           if (!/^[0-9a-f]{64}$/.test(hex)) {
             throw new Refusal(400, 'bad_value', 'a SHA-256 fingerprint has 64 hexadecimal digits');
           }
-          await registerFederate(deps, { name, fingerprint: hex, ...ALL, ...offOf(said) }, call.caller.name);
+          await registerFederate(deps, { name, fingerprint: hex, ...UNLIMITED, ...offOf(said) }, call.caller.name);
           call.note(`federate ${name} registered, SHA256:${hex}`);
           return `${name} is let in from now on`;
         }),
@@ -158,7 +158,17 @@ function missing({ missing, hostname, port, fingerprint }: Awaited<ReturnType<ty
 function stand(one: Awaited<ReturnType<typeof listFederates>>[number]): Html {
   const state = one.paused ? 'paused' : one.connected ? 'connected' : 'not connected';
   const rates = `${one.in_per_second.toFixed(1)} events/s in, ${one.out_per_second.toFixed(1)} out`;
-  return html`<p>${one.name} <code>${one.fingerprint}</code> ${state}; ${chips(one)}; ${rates}; ${one.last_heard ? `last heard ${one.last_heard}` : 'never heard'}</p>`;
+  return html`<p>${one.name} <code>${one.fingerprint}</code> ${state}; ${chips(one)}; ${hopsIn(one)}${rates}; ${one.last_heard ? `last heard ${one.last_heard}` : 'never heard'}</p>`;
+}
+
+/** `at most 3 hops, 2 in Blue; `, or nothing. */
+function hopsIn({ group_hops, max_hops_out }: Awaited<ReturnType<typeof listFederates>>[number]): string {
+  const groups = Object.entries(group_hops).filter(([, limit]) => limit >= 0);
+  const limits = [
+    ...(max_hops_out >= 0 ? [`${max_hops_out} hops`] : []),
+    ...groups.map(([group, limit]) => `${limit} hops in ${group}`),
+  ];
+  return limits.length > 0 ? `goes out for at most ${limits.join(', ')}; ` : '';
 }
 
 async function show(deps: FederationPageDeps, call: PageCall, said: Html | '' = '', status = 200): Promise<Reply> {

@@ -1,5 +1,6 @@
 // TAK Servers and hubs that dial us, by the fingerprint of their certificate; and what we publish for their operators.
 import * as z from 'zod';
+import { hopsTowards } from '../../config/coreconfig.ts';
 import { type Edit, editYaml, textValue } from '../../config/edit.ts';
 import { linksOf, type Section } from '../../config/links-edit.ts';
 import type { PeerStatus, RelayStatus } from '../../core/status.ts';
@@ -14,7 +15,7 @@ import { toggles } from './pairing.ts';
 export interface FederateDeps extends ConfigRouteDeps {
   snapshot(): RelayStatus;
   /** All of it but what comes from the file and the caller. */
-  published(): Omit<PublishParts, 'text' | 'group'>;
+  published(): Omit<PublishParts, 'text' | 'group' | 'hops'>;
 }
 
 const fingerprint = z
@@ -35,10 +36,27 @@ const fingerprint = z
 
 const peerName = z.string().regex(/^[^\p{C}/]{1,64}$/u, 'expected 1 to 64 characters without /');
 
-const registered = z.strictObject({ name: peerName, fingerprint, ...toggles });
+/** Most hops a limit may name, as in the file (links/group-hops.ts). */
+const hopLimit = z.int().min(-1).max(64);
+const hops = {
+  group_hops: z
+    .record(z.string().min(1).max(1024), hopLimit)
+    .describe(
+      'Most hops of what goes out to it, by TAK group as it is called there; -1: unlimited. {}: no group has one.',
+    ),
+  max_hops_out: hopLimit.describe('Most hops of what goes out to it, in whatever group; -1: unlimited.'),
+};
+
+const registered = z.strictObject({
+  name: peerName,
+  fingerprint,
+  ...toggles,
+  group_hops: hops.group_hops.default({}),
+  max_hops_out: hops.max_hops_out.default(-1),
+});
 
 const changes = z
-  .strictObject({ in: z.boolean(), out: z.boolean(), dp_in: z.boolean(), dp_out: z.boolean(), name: peerName })
+  .strictObject({ in: z.boolean(), out: z.boolean(), dp_in: z.boolean(), dp_out: z.boolean(), name: peerName, ...hops })
   .partial();
 
 const federate = z
@@ -50,6 +68,7 @@ const federate = z
     out: z.boolean(),
     dp_in: z.boolean(),
     dp_out: z.boolean(),
+    ...hops,
     paused: z.boolean().describe('Neither in nor out: known and trusted, nothing crosses.'),
     connected: z.boolean(),
     address: z.string().nullable(),
@@ -61,7 +80,15 @@ const federate = z
   })
   .meta({ id: 'RegisteredFederate' });
 
-const groupQuery = z.strictObject({ group: z.string().min(1).max(64).default('__ANON__') });
+const groupQuery = z.strictObject({
+  group: z.string().min(1).max(64).default('__ANON__'),
+  peer: peerName
+    .optional()
+    .describe(
+      'A federate registered here, for which this is: the hop limits towards it stand in the snippets, for its way to us.',
+    ),
+});
+type PublishQuery = z.output<typeof groupQuery>;
 const params = z.object({ name: z.string() });
 const tag = 'Federation';
 
@@ -77,7 +104,7 @@ export function federateRoutes(deps: FederateDeps): Route[] {
         'What a TAK Server’s operator needs: address, fingerprints, certificates, CoreConfig snippets; and what is missing here',
       query: groupQuery,
       answer: publication,
-      handle: ({ query }) => published(deps, query.group),
+      handle: ({ query }) => published(deps, query),
     }),
     route({
       method: 'GET',
@@ -88,7 +115,7 @@ export function federateRoutes(deps: FederateDeps): Route[] {
       query: groupQuery,
       gives: 'application/zip',
       handle: async ({ query }) =>
-        raw(zipOf(await published(deps, query.group)), 'application/zip', {
+        raw(zipOf(await published(deps, query)), 'application/zip', {
           'content-disposition': 'attachment; filename="waystation-federation.zip"',
         }),
     }),
@@ -100,7 +127,7 @@ export function federateRoutes(deps: FederateDeps): Route[] {
       summary: 'Address and fingerprint as a QR code',
       gives: 'image/svg+xml',
       handle: async () => {
-        const { hostname, port, fingerprint } = await published(deps, '__ANON__');
+        const { hostname, port, fingerprint } = await publishedHere(deps);
         const { size, path } = qrPath(`${hostname ?? ''}:${port ?? ''} SHA256:${pinHex(fingerprint)}`);
         return raw(
           `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size} ${size}"><path fill="#fff" d="M0 0h${size}v${size}H0z"/><path d="${path}"/></svg>`,
@@ -137,7 +164,7 @@ export function federateRoutes(deps: FederateDeps): Route[] {
       path: '/api/federation/peers/{name}',
       role: 'admin',
       tag,
-      summary: 'Its toggles and its name; takes hold without a reconnect',
+      summary: 'Its toggles, hop limits and name; takes hold without a reconnect',
       params,
       body: changes,
       answer: federate,
@@ -183,11 +210,13 @@ export async function listFederates({ desk, snapshot }: FederateDeps): Promise<z
 }
 
 export function publishedHere(deps: FederateDeps) {
-  return published(deps, '__ANON__');
+  return published(deps, { group: '__ANON__' });
 }
 
-async function published({ desk, published }: FederateDeps, group: string) {
-  return publicationOf({ ...published(), text: (await desk.state()).text, group });
+async function published({ desk, published }: FederateDeps, { group, peer }: PublishQuery) {
+  const { text } = await desk.state();
+  const place = peer === undefined ? undefined : placeOf(text, peer);
+  return publicationOf({ ...published(), text, group, hops: place && hopsTowards(place.link, place.peer) });
 }
 
 // --- the file ----------------------------------------------------------------------------------------------------------
@@ -218,7 +247,9 @@ function placeOf(text: string, name: string): Place {
   });
 }
 
-function registration(text: string, { name, fingerprint: pin, ...ways }: z.output<typeof registered>): Edit[] {
+type Registered = z.output<typeof registered>;
+
+function registration(text: string, { name, fingerprint: pin, group_hops, max_hops_out, ...ways }: Registered): Edit[] {
   const taken = places(text).find(({ peer }) => peer.name === name || pinHex(String(peer.pin)) === pin);
   if (taken) {
     const what = taken.peer.name === name ? 'the name' : 'the fingerprint';
@@ -234,17 +265,33 @@ function registration(text: string, { name, fingerprint: pin, ...ways }: z.outpu
   }
   // A policy of its own stands in place of the link's: what that forbids stays forbidden.
   const policy = Object.keys(off(ways)).length > 0 ? { ...((link.policy ?? {}) as Section), ...off(ways) } : {};
-  const value = { name, pin: `SHA256:${pin}`, ...(Object.keys(policy).length > 0 ? { policy } : {}) };
+  const value = {
+    name,
+    pin: `SHA256:${pin}`,
+    ...(Object.keys(policy).length > 0 ? { policy } : {}),
+    ...(Object.keys(group_hops).length > 0 ? { group_hops } : {}),
+    ...(max_hops_out >= 0 ? { max_hops_out } : {}),
+  };
   return [...unrevoked(text, pin), { op: 'add', path: ['links', indexOf(text, link), 'peers'], value }];
 }
 
-function changed(text: string, named: string, { name, ...ways }: z.output<typeof changes>): Edit[] {
+function changed(
+  text: string,
+  named: string,
+  { name, group_hops, max_hops_out, ...ways }: z.output<typeof changes>,
+): Edit[] {
   const { link, linkIndex, index, peer } = placeOf(text, named);
   const at = ['links', linkIndex, 'peers', index];
   const policy = { ...((peer.policy ?? link.policy ?? {}) as Section), ...ways };
+  const put = (key: string, value: unknown, wanted: boolean): Edit[] => {
+    if (wanted) return [{ op: 'set', path: [...at, key], value }];
+    return peer[key] === undefined ? [] : [{ op: 'delete', path: [...at, key] }];
+  };
   return [
     ...(name === undefined ? [] : [{ op: 'set' as const, path: [...at, 'name'], value: name }]),
     ...(Object.keys(ways).length > 0 ? [{ op: 'set' as const, path: [...at, 'policy'], value: policy }] : []),
+    ...(group_hops === undefined ? [] : put('group_hops', group_hops, Object.keys(group_hops).length > 0)),
+    ...(max_hops_out === undefined ? [] : put('max_hops_out', max_hops_out, max_hops_out >= 0)),
   ];
 }
 
@@ -292,6 +339,8 @@ function listOf(text: string, { peers, now }: RelayStatus): z.output<typeof fede
       out: on('out'),
       dp_in: on('dp_in'),
       dp_out: on('dp_out'),
+      group_hops: (peer.group_hops ?? {}) as Record<string, number>,
+      max_hops_out: typeof peer.max_hops_out === 'number' ? peer.max_hops_out : -1,
       paused: !on('in') && !on('out'),
       ...figures(status, Date.parse(now)),
     };

@@ -98,6 +98,7 @@ class Call {
       http2: this.#http2,
       socket,
       settings: options.config,
+      hops: () => options.config.groupHops,
       tunnelled: via && { address: this.#where, via: formatVia(via) },
       onClosed: (reason, cause) => this.#closed(reason, cause),
     });

@@ -44,19 +44,20 @@ function dialler(config: Fed2Config, address: NonNullable<Fed2Config['connect']>
 
 function listener(first: Fed2Config): Link {
   let config = first;
-  let known = new Federates(config.peers);
+  let known = new Federates(config.peers, config.groupHops);
   return {
     async run(context) {
       // Before its settings changed this link may have dialled: the peer of that time bears the link's own name.
       context.hub.dismiss(context.name);
-      known = new Federates(config.peers);
+      known = new Federates(config.peers, config.groupHops);
       known.begin(context);
       const specFor: Parameters<typeof listen>[0]['specFor'] = ({ identity }) =>
         specOf(context, `${context.name}/${identity.id}`, known.nameOf(identity.id, identity.name));
       const isOwn: Parameters<typeof listen>[0]['isOwn'] = ({ identity }) => known.has(identity.id);
+      const hopsFor: Parameters<typeof listen>[0]['hopsFor'] = ({ identity }) => known.hopsOf(identity.id);
       const own = tlsOf(config, context);
       const tls = { ...own, trust: mergeTrust(own.trust, known.trust) };
-      await listen({ config, tls, specFor, isOwn }, context);
+      await listen({ config, tls, specFor, isOwn, hopsFor }, context);
     },
     update(settings) {
       const next = settings as Fed2Config;

@@ -9,6 +9,7 @@ import type { CloseReason } from '../../core/reason.ts';
 import type { PeerSpec } from '../../core/session.ts';
 import { onAbort } from '../../lib/abort.ts';
 import { scanGroups } from '../../wire/federation.ts';
+import type { GroupHops } from '../../wire/federation-stamps.ts';
 import type { LinkContext, Trouble } from '../link.ts';
 import { listenTls, peerAddress, type Secured, type TlsSettings } from '../stream.ts';
 import type { Fed2Config } from './config.ts';
@@ -35,6 +36,8 @@ export interface ListenOptions {
   specFor(secured: Secured): PeerSpec;
   /** It has rules of its own on this link, which another would not know. */
   isOwn(secured: Secured): boolean;
+  /** How far what goes out to it may travel. It may change while it is connected. */
+  hopsFor(secured: Secured): GroupHops | undefined;
 }
 
 /** Accepts federates until abort; resolves when every connection is closed. Rejects as listenTls does. */
@@ -88,6 +91,7 @@ class Accepted {
       http2: this.#http2,
       socket,
       settings: options.config,
+      hops: () => options.hopsFor(secured),
       onClosed: (reason) => this.#closed(reason),
     });
     this.#cancelDeadline = context.clock.after(HANDSHAKE_MS, () => this.#handshakeTimeout());

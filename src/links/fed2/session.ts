@@ -39,8 +39,6 @@ export interface SessionSettings {
   readonly maxRolBytes: number;
   /** Said of messages that carry no groups of their own. */
   readonly groups: readonly string[];
-  /** How far what goes out in a group may travel. */
-  readonly groupHops?: GroupHops | undefined;
 }
 
 export interface SessionOptions {
@@ -50,6 +48,8 @@ export interface SessionOptions {
   readonly http2: Http2Session;
   readonly socket: TLSSocket;
   readonly settings: SessionSettings;
+  /** How far what goes out may travel. Asked for every message. */
+  readonly hops: () => GroupHops | undefined;
   /** Through a tunnel: what was dialled, for the socket knows only the hub. */
   readonly tunnelled?: { readonly address: string; readonly via: string } | undefined;
   /** Called once, when the socket is closed as well. */
@@ -259,9 +259,9 @@ export class FederateSession implements Session {
 
   /** The whole gRPC message, made once for all peers that may see the same groups; or why it cannot be sent. */
   #frame(envelope: Envelope, groups: readonly string[]): Buffer | DropReason {
-    const { groupHops } = this.#options.settings;
+    const hops = this.#options.hops();
     const shown = this.#shown(envelope, groups);
-    if (groupHops) return this.#limited(envelope, shown, groupHops);
+    if (hops) return this.#limited(envelope, shown, hops);
     // Shared only by those who see the same: a name of a group is not for everybody.
     if (shown !== envelope.groups) {
       const key = `grpc\n${shown.join('\n')}`;
@@ -274,11 +274,11 @@ export class FederateSession implements Session {
     return last.framed;
   }
 
-  #limited(envelope: Envelope, groups: readonly string[], groupHops: GroupHops): Buffer | DropReason {
-    const onward = groupsOnward(groups, envelope, groupHops);
+  #limited(envelope: Envelope, groups: readonly string[], hops: GroupHops): Buffer | DropReason {
+    const onward = groupsOnward(groups, envelope, hops);
     if (!onward) return 'hop_limit';
-    const key = `grpc ${groupHops.key}\n${onward.join('\n')}`;
-    return envelope.encodings.get(key) ?? this.#encode(envelope, onward, key);
+    const key = `grpc ${hops.key}\n${onward.join('\n')}`;
+    return envelope.encodings.get(key) ?? this.#encode(envelope, onward, key, hops);
   }
 
   #shown(envelope: Envelope, groups: readonly string[]): readonly string[] {
@@ -287,12 +287,12 @@ export class FederateSession implements Session {
     return bare && own.length > 0 ? own : groups;
   }
 
-  #encode(envelope: Envelope, groups: readonly string[], key: string): Buffer | DropReason {
+  #encode(envelope: Envelope, groups: readonly string[], key: string, hops?: GroupHops): Buffer | DropReason {
     const { message } = envelope;
     const encode = message.kind === 'mission' || isOffer(message) ? asRol : asFederated;
     try {
-      const { context, settings } = this.#options;
-      return memo(envelope, key, () => frame(encode(envelope, groups, context.node, settings.groupHops)));
+      const { node } = this.#options.context;
+      return memo(envelope, key, () => frame(encode(envelope, groups, node, hops)));
     } catch (error) {
       // Not the fault of whoever sent it just now: his session must not end for it.
       this.#options.context.log.error({ err: error, kind: message.kind }, 'could not encode a message');
@@ -318,18 +318,18 @@ export class FederateSession implements Session {
   }
 
   #packagesOut(): Packages {
-    const { context, spec, settings } = this.#options;
+    const { context, spec, settings, hops } = this.#options;
     const { files, log, node } = context;
     return new Packages({
       log,
       whole: (envelope, signal) =>
         files?.whole(envelope, spec, settings.maxRolBytes - MAX_CONTROL_BYTES, signal) ?? Promise.resolve('not_here'),
       bring: (file, envelope, groups) => {
-        const { groupHops } = settings;
+        const limits = hops();
         const shown = this.#shown(envelope, groups);
-        const onward = groupHops ? groupsOnward(shown, envelope, groupHops) : shown;
+        const onward = limits ? groupsOnward(shown, envelope, limits) : shown;
         if (!onward) return Promise.resolve('hop_limit');
-        const head = fileRol(file, envelope, onward, node, groupHops);
+        const head = fileRol(file, envelope, onward, node, limits);
         const moved = (bytes: number) => {
           this.#fileBytes += bytes;
           file.moved(bytes);
