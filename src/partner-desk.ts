@@ -3,8 +3,9 @@
 import { request as httpRequest } from 'node:http';
 import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { type Partner, Partners } from './api/access/partners.ts';
-import { MAX_ANSWER_BYTES } from './api/exchange.ts';
-import { type FederationCalls, PARTNERS_LINK } from './api/federation-calls.ts';
+import { MAX_ANSWER_BYTES, TOO_LATE } from './api/exchange.ts';
+import { type FederationCalls, outcomeOf, PARTNERS_LINK } from './api/federation-calls.ts';
+import { type PartnerStanding, PING_PATH } from './api/routes/partners.ts';
 import {
   type Caller as NodeCaller,
   type NodePeer,
@@ -43,17 +44,13 @@ export interface PartnerParts {
   silent(): boolean;
 }
 
-interface LastCall {
-  readonly ok: boolean;
-  readonly latencyMs: number;
-  readonly words: string;
-}
-
 export class PartnerDesk implements NodeService {
   readonly partners: Partners;
   readonly certificates: CallingCertificates;
   readonly #parts: PartnerParts;
-  readonly #last = new Map<string, LastCall>();
+  readonly #last = new Map<string, NonNullable<PartnerStanding['call']>>();
+  readonly #pings = new Map<string, PartnerStanding['pings']>();
+  readonly #asked = new Map<string, NonNullable<PartnerStanding['asked']>>();
   readonly #contactMs = new Map<string, number>();
   readonly #counts = new Map<string, { sent: number; received: number }>();
 
@@ -69,6 +66,7 @@ export class PartnerDesk implements NodeService {
       shown: ({ socket }) => this.#shown(socket),
       onAsked: (partner, outcome) => {
         calls.note(partner || 'unknown', 'in', outcome);
+        if (partner) this.#asked.set(partner, { atMs: clock.wallMs(), outcome });
         if (outcome === 'ok') this.#heard(partner, 'received');
       },
     });
@@ -85,11 +83,11 @@ export class PartnerDesk implements NodeService {
         name: partner.name,
         host: hostname,
         port: Number(port) || (hostname ? 443 : 0),
-        via: last?.ok ? 'https' : '',
-        status: last === undefined ? 'connecting' : last.ok ? 'connected' : 'disconnected',
+        via: last?.outcome === 'ok' ? 'https' : '',
+        status: last === undefined ? 'connecting' : last.outcome === 'ok' ? 'connected' : 'disconnected',
         onDemand: true,
         trouble: last?.words || undefined,
-        latencyMs: last?.ok ? last.latencyMs : null,
+        latencyMs: last?.outcome === 'ok' ? last.latencyMs : null,
         lastContactMs: this.#contactMs.get(partner.name) ?? null,
         messagesSent: counts?.sent ?? 0,
         messagesReceived: counts?.received ?? 0,
@@ -109,22 +107,36 @@ export class PartnerDesk implements NodeService {
 
   /** The counts of this call are the caller's to make (Nodes), or `ping`'s. Resolves always. */
   async ask(name: string, wanted: Wanted, signal: AbortSignal): Promise<NodeResponse> {
-    const startedMs = this.#parts.clock.nowMs();
+    const { clock } = this.#parts;
+    const startedMs = clock.nowMs();
     const answer = await this.#tryEach(name, wanted, signal);
-    const latencyMs = Math.round(this.#parts.clock.nowMs() - startedMs);
-    const ok = answer.status < 400;
-    this.#last.set(name, { ok, latencyMs, words: ok ? '' : detailOf(answer) });
-    this.#heard(name, 'sent', ok);
+    const outcome = outcomeOf(answer);
+    // That nobody waited for the answer says nothing of the partner.
+    if (outcome === 'given_up') return answer;
+    const latencyMs = Math.round(clock.nowMs() - startedMs);
+    const call = { atMs: clock.wallMs(), outcome, latencyMs, words: outcome === 'ok' ? '' : detailOf(answer) };
+    this.#last.set(name, call);
+    if (wanted.path === PING_PATH) this.#pings.set(name, { ...this.#pinged(name), out: call });
+    this.#heard(name, 'sent', outcome === 'ok');
     return answer;
   }
 
-  last(name: string) {
-    const last = this.#last.get(name);
+  /** It has pinged us, with both factors right. */
+  pinged(name: string): void {
+    this.#pings.set(name, { ...this.#pinged(name), inMs: this.#parts.clock.wallMs() });
+  }
+
+  #pinged(name: string): PartnerStanding['pings'] {
+    return this.#pings.get(name) ?? { out: null, inMs: null };
+  }
+
+  /** Since the start of this relay. */
+  standing(name: string): PartnerStanding {
     return {
-      at: this.#contactMs.get(name) ?? null,
-      latencyMs: last?.ok ? last.latencyMs : null,
-      status: last === undefined ? 'never called' : last.ok ? 'ok' : 'failed',
-      words: last?.words ?? '',
+      contactMs: this.#contactMs.get(name) ?? null,
+      call: this.#last.get(name) ?? null,
+      asked: this.#asked.get(name) ?? null,
+      pings: this.#pinged(name),
     };
   }
 
@@ -189,7 +201,7 @@ export class PartnerDesk implements NodeService {
         reject(new LinkError(code, words, fix));
       };
       const cancel = clock.after(CONNECT_MS, () => fail('timeout', `${host}:${port} does not answer`));
-      const release = onAbort(signal, () => fail('unreachable', 'nobody waits for the answer any more'));
+      const release = onAbort(signal, () => fail(...aborted(signal, `${host}:${port}`)));
       socket.on('error', (error: NodeJS.ErrnoException) => {
         const { code, words, fix } = explainTlsError(error, 'server', `${host}:${port}`);
         fail(NETWORK.has(code) ? 'unreachable' : 'tls', words, fix);
@@ -304,12 +316,22 @@ function exchange(
             status: response.statusCode ?? 502,
             headers: { 'content-type': type.slice(0, 128) },
             body: Buffer.concat(chunks),
+            answered: true,
           });
         });
       },
     );
     socket.setTimeout(ANSWER_MS, () => fail('timeout', `${host} does not answer`));
-    request.on('error', (error) => fail('unreachable', `${host} broke off: ${error.message}`));
+    request.on('error', (error) =>
+      signal.aborted ? fail(...aborted(signal, host)) : fail('unreachable', `${host} broke off: ${error.message}`),
+    );
     request.end(bytes);
   });
+}
+
+/** Code and words of a call that was ended from here. */
+function aborted({ reason }: AbortSignal, host: string): [code: string, words: string] {
+  return reason === TOO_LATE
+    ? ['timeout', `${host} does not answer`]
+    : ['given_up', 'nobody waits for the answer any more'];
 }

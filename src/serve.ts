@@ -8,8 +8,10 @@ import { type NodeApiDeps, nodeRoutes } from './api/node.ts';
 import { boxPages } from './api/page/box.ts';
 import { doctorPageRoutes } from './api/page/doctor.ts';
 import { federationPages } from './api/page/federation.ts';
+import { fleetPages } from './api/page/fleet.ts';
 import { joinPages } from './api/page/join.ts';
 import { OpenPages } from './api/page/open-pages.ts';
+import { partnerPages } from './api/page/partners.ts';
 import { phonePages } from './api/page/phones.ts';
 import { policyPages } from './api/page/policy.ts';
 import { recordingPages } from './api/page/recording.ts';
@@ -33,7 +35,7 @@ import { importRoutes } from './api/routes/import.ts';
 import { linkRoutes } from './api/routes/links.ts';
 import { networkRoutes } from './api/routes/networks.ts';
 import { pairingRoutes } from './api/routes/pairing.ts';
-import { partnerRoutes } from './api/routes/partners.ts';
+import { type PartnerRouteDeps, partnerRoutes } from './api/routes/partners.ts';
 import { phoneRoutes } from './api/routes/phones.ts';
 import { policyRoutes } from './api/routes/policy.ts';
 import { queueRoutes } from './api/routes/queue.ts';
@@ -363,14 +365,24 @@ export class Serving {
     };
   }
 
-  #partnerRoutes() {
+  #partnerRoutes(): Route[] {
+    const deps = this.#partnerDeps();
+    const { hub, nodes, onPeerCalled } = this.#node();
+    return [
+      ...partnerRoutes(deps),
+      ...partnerPages({ ...this.#page(), ...deps }),
+      ...fleetPages({ ...this.#page(), hub, nodes, onPeerCalled }),
+    ];
+  }
+
+  #partnerDeps(): PartnerRouteDeps {
     const { partners: desk, identity, clock, snapshot, resources, node, audit, calls } = this.#parts;
     const note = (
       action: string,
       who: string,
       entry: { from: string; target: string; outcome: string; detail: string },
     ) => audit.add({ kind: 'request', who, action, ...entry });
-    return partnerRoutes({
+    return {
       partners: desk.partners,
       clock,
       resources,
@@ -379,7 +391,9 @@ export class Serving {
       certificates: () => desk.certificates.pairs,
       issue: (subject, days) => desk.certificates.issue(subject, days),
       ask: (name, wanted, signal) => desk.ask(name, wanted, signal),
-      last: (name) => desk.last(name),
+      standing: (name) => desk.standing(name),
+      calls: (name) => calls.of(name),
+      onPinged: (name) => desk.pinged(name),
       takenNames: () => node.nodes.peers().map(({ name }) => name),
       onRemoteRequest: (peer, from, detail) =>
         note('Federation.RemoteRequest', peer, { from, target: PARTNERS_LINK, outcome: '200', detail }),
@@ -389,7 +403,7 @@ export class Serving {
           ...{ from: caller.address, target: peer, outcome: String(status), detail: `GET ${path}` },
         });
       },
-    });
+    };
   }
 
   #handoverRoutes() {

@@ -44,15 +44,18 @@ function pick(headers: Headers, names: readonly string[]): Record<string, string
 }
 
 /** An answer as far as it may be handed on; one that is too large or no answer at all is replaced by a problem. */
-export function checkedAnswer({ status, headers, body }: NodeResponse): NodeResponse {
+export function checkedAnswer({ status, headers, body, answered }: NodeResponse): NodeResponse {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     return problemResponse(502, 'bad_answer', `the far end answered with the status ${Number(status)}, which is none`);
   }
   if (body.length > MAX_ANSWER_BYTES) return problemResponse(502, 'answer_too_large', TOO_LARGE);
-  return { status, headers: answerHeaders(headers), body };
+  return { status, headers: answerHeaders(headers), body, ...(answered && { answered }) };
 }
 
 export const TOO_LARGE = `the answer is larger than ${MAX_ANSWER_BYTES >> 20} MiB`;
+
+/** Why a call is aborted of which nobody gave up the answer. */
+export const TOO_LATE = Symbol('too late');
 
 /** For whoever no longer listens. */
 export const GIVEN_UP = problemResponse(504, 'given_up', 'nobody waits for the answer');
@@ -73,13 +76,13 @@ export function callWithin(
   if (signal.aborted) return Promise.resolve(GIVEN_UP);
   const controller = new AbortController();
   return new Promise((resolve) => {
-    const settle = (answer: NodeResponse) => {
+    const settle = (answer: NodeResponse, why?: typeof TOO_LATE) => {
       cancel();
       release();
       resolve(answer);
-      controller.abort();
+      controller.abort(why);
     };
-    const late = () => settle(problemResponse(504, 'no_answer', `${peer} did not answer in ${ms / 1000} s`));
+    const late = () => settle(problemResponse(504, 'no_answer', `${peer} did not answer in ${ms / 1000} s`), TOO_LATE);
     const cancel = clock.after(ms, late);
     const release = onAbort(signal, () => settle(GIVEN_UP));
     nodes.call(peer, request, controller.signal).then(

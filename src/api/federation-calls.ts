@@ -33,11 +33,16 @@ export class FederationCalls {
   counts(): readonly CallCount[] {
     return [...this.#counts.values()];
   }
+
+  of(name: string): readonly CallCount[] {
+    return this.counts().filter(({ peer }) => peer === name);
+  }
 }
 
-/** How a request ended, by its answer. */
-export function outcomeOf({ status, body, headers }: NodeResponse): string {
+/** How a request ended, by its answer. What a partner answers with 5xx is `failed`, whatever its words are. */
+export function outcomeOf({ status, body, headers, answered }: NodeResponse): string {
   if (status < 400) return 'ok';
+  if (answered && status >= 500) return 'failed';
   const code = headers['content-type'] === 'application/problem+json' ? codeIn(body) : '';
   if (status === 502 && OWN_OUTCOMES.has(code)) return code;
   if (status === 504) return 'timeout';
@@ -47,7 +52,7 @@ export function outcomeOf({ status, body, headers }: NodeResponse): string {
 }
 
 /** Codes of answers made here, because there was none. */
-const OWN_OUTCOMES: ReadonlySet<string> = new Set(['tls', 'unreachable', 'bad_answer', 'not_connected']);
+const OWN_OUTCOMES: ReadonlySet<string> = new Set(['tls', 'unreachable', 'bad_answer', 'not_connected', 'given_up']);
 
 function codeIn(body: Buffer): string {
   try {

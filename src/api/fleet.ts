@@ -73,6 +73,8 @@ export interface FleetQuery {
 /** What one source has told. */
 interface Part {
   readonly peer: string | null;
+  /** Asked over a connection of its own. */
+  readonly partner: boolean;
   readonly status: Omit<FleetRelay, 'peer'>;
   readonly total: number;
   readonly units: readonly Unit[];
@@ -81,28 +83,51 @@ interface Part {
 /** Resolves always. */
 export async function fleet(deps: FleetDeps, query: FleetQuery, signal: AbortSignal): Promise<Fleet> {
   const search = query.search.slice(0, MAX_SEARCH);
-  const asked = deps.nodes.peers().filter(({ name }) => query.peer === undefined || name === query.peer);
+  const asked = askable(deps.nodes).filter(({ name }) => query.peer === undefined || name === query.peer);
   const parts = await Promise.all(asked.map((peer) => partOf(deps, peer, search, signal)));
   const told = parts.filter((part) => typeof part !== 'string');
+  const seconds = new Map(told.flatMap((part) => secondOf(part, told)));
   const all = query.peer === undefined ? [ownPart(deps, search), ...told] : told;
+  const firsts = all.filter((part) => !seconds.has(part));
   return {
-    peers: asked.map((peer, index) => badge(peer, parts[index]!)),
-    relays: all.map(relayOf).filter((relay) => matches(relay, search)),
-    leftOut: all.reduce((sum, { total, units }) => sum + Math.max(0, total - units.length), 0),
-    units: unitsOf(all),
+    peers: asked.map((peer, index) => badge(deps.nodes.find(peer.name)?.peer ?? peer, parts[index]!, seconds)),
+    relays: firsts.map(relayOf).filter((relay) => matches(relay, search)),
+    leftOut: firsts.reduce((sum, part) => sum + leftOutOf(part, seconds), 0),
+    units: unitsOf([...firsts, ...seconds.keys()]),
   };
+}
+
+/** Of those with one name the one that is asked by it. */
+function askable(nodes: Nodes): NodePeer[] {
+  const names = new Set(nodes.peers().map(({ name }) => name));
+  return [...names].flatMap((name) => nodes.find(name)?.peer ?? []);
+}
+
+/**
+ * A partner that is a peer of a link, too, is one box: there by its name as a peer. A box says itself who it is, so this is believed of
+ * no two peers of links: none of them can put itself in the place of another.
+ */
+function secondOf(part: Part, told: readonly Part[]): [second: Part, first: Part][] {
+  const first = part.partner && told.find(({ partner, status }) => !partner && status.id === part.status.id);
+  return first ? [[part, first]] : [];
+}
+
+/** Told by either of two ways is told. */
+function leftOutOf(part: Part, seconds: ReadonlyMap<Part, Part>): number {
+  const ways = [part, ...[...seconds].flatMap(([second, first]) => (first === part ? [second] : []))];
+  return Math.max(0, ...ways.map(({ total, units }) => total - units.length));
 }
 
 function ownPart({ hub, clock, snapshot }: FleetDeps, search: string): Part {
   const now = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
   const units = listUnits(hub, { search, limit: MAX_UNITS, may: () => true }, now);
-  return { peer: null, status: relaySummary(snapshot()), ...units };
+  return { peer: null, partner: false, status: relaySummary(snapshot()), ...units };
 }
 
 /** A text: why it has none. */
 async function partOf(
   deps: FleetDeps,
-  { name, status, onDemand }: NodePeer,
+  { name, status, onDemand = false }: NodePeer,
   search: string,
   signal: AbortSignal,
 ): Promise<Part | string> {
@@ -113,7 +138,7 @@ async function partOf(
   const list = read(units, unitsAnswer);
   if (typeof told === 'string') return told;
   if (typeof list === 'string') return list;
-  return { peer: name, status: told, ...list };
+  return { peer: name, partner: onDemand, status: told, ...list };
 }
 
 async function ask(deps: FleetDeps, peer: string, path: string, signal: AbortSignal): Promise<NodeResponse> {
@@ -128,9 +153,9 @@ function getRequest(path: string): NodeRequest {
 }
 
 /** A text: why not. */
-function read<T>({ status, body }: NodeResponse, schema: z.ZodType<T>): T | string {
-  if (status === 504) return 'does not answer';
-  if (status === 502) return whyNot(body) ?? `answers ${status}`;
+function read<T>({ status, body, answered }: NodeResponse, schema: z.ZodType<T>): T | string {
+  if (status === 504 && !answered) return 'does not answer';
+  if (status === 502 && !answered) return whyNot(body) ?? `answers ${status}`;
   if (status !== 200) return `answers ${status}`;
   const parsed = schema.safeParse(parseJson(body));
   return parsed.success ? parsed.data : 'answers what cannot be read';
@@ -142,11 +167,11 @@ function whyNot(body: Buffer): string | undefined {
   return problem.data?.detail.slice(0, MAX_WORDS);
 }
 
-function badge({ name, lastContactMs }: NodePeer, part: Part | string): FleetPeer {
+function badge({ name, lastContactMs }: NodePeer, part: Part | string, seconds: ReadonlyMap<Part, Part>): FleetPeer {
   const lastContact = lastContactMs === null ? null : new Date(lastContactMs).toISOString();
-  return typeof part === 'string'
-    ? { name, reachable: false, lastContact, words: part }
-    : { name, reachable: true, lastContact, words: '' };
+  if (typeof part === 'string') return { name, reachable: false, lastContact, words: part };
+  const first = seconds.get(part)?.peer;
+  return { name, reachable: true, lastContact, words: first ? `the same box as ${first}` : '' };
 }
 
 function relayOf({ peer, status }: Part): FleetRelay {

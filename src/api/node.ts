@@ -2,7 +2,7 @@
 // for viewers; asking a peer to change something is for operators.
 import * as z from 'zod';
 import { METHODS } from '../config/resources.ts';
-import { listUnits, MAX_UNITS, type NodeStatus } from '../core/fleet.ts';
+import { type Fleet, listUnits, MAX_UNITS, type NodeStatus } from '../core/fleet.ts';
 import type { Hub } from '../core/hub.ts';
 import type { NodeResponse } from '../core/node.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -12,7 +12,7 @@ import { type FleetCall, type FleetDeps, fleet } from './fleet.ts';
 import type { Nodes } from './nodes.ts';
 import { type ProberDeps, probe } from './probe.ts';
 import { Refusal } from './refusal.ts';
-import { type Call, Reply, type Route, route } from './route.ts';
+import { type Call, type Caller, Reply, type Route, route } from './route.ts';
 
 const MAX_PROBE_BYTES = 4096;
 const peerName = z.string().min(1).max(256);
@@ -24,7 +24,7 @@ const limit = z
   .default('')
   .transform((text) => (/^\d{1,9}$/.test(text) ? Math.min(Number(text), MAX_UNITS) : MAX_UNITS));
 const unitsQuery = z.object({ q: z.string().default('').describe('Part of callsign or uid.'), limit });
-const fleetQuery = z.object({
+export const fleetQuery = z.object({
   q: z.string().default(''),
   peer: z.string().default('').describe('Only behind this peer.'),
 });
@@ -80,10 +80,7 @@ export function nodeRoutes(deps: NodeApiDeps): Route[] {
       summary: 'Units and relays of all peers and our own; who could not be asked',
       query: fleetQuery,
       answer: z.looseObject({}),
-      handle: ({ query, signal, caller: { name: who, address } }) => {
-        const onCalled = (call: FleetCall) => deps.onPeerCalled?.({ who, address, ...call });
-        return fleet({ ...deps, onCalled }, { peer: query.peer || undefined, search: query.q }, signal);
-      },
+      handle: ({ query, signal, caller }) => askFleet(deps, query, caller, signal),
     }),
     route({
       method: 'POST',
@@ -97,6 +94,19 @@ export function nodeRoutes(deps: NodeApiDeps): Route[] {
       handle: (call) => runProbe(deps, call),
     }),
   ];
+}
+
+export type AskedFleetDeps = FleetDeps & Pick<NodeApiDeps, 'onPeerCalled'>;
+
+/** In the audit with whoever asked. Resolves always. */
+export function askFleet(
+  deps: AskedFleetDeps,
+  { peer, q }: z.output<typeof fleetQuery>,
+  { name: who, address }: Caller,
+  signal: AbortSignal,
+): Promise<Fleet> {
+  const onCalled = (call: FleetCall) => deps.onPeerCalled?.({ who, address, ...call });
+  return fleet({ ...deps, onCalled }, { peer: peer || undefined, search: q }, signal);
 }
 
 function nodeStatus({ snapshot, nodes }: NodeApiDeps): NodeStatus {

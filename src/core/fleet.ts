@@ -96,7 +96,7 @@ export interface FleetPeer {
   readonly reachable: boolean;
   /** ISO-8601 UTC; null: never. */
   readonly lastContact: string | null;
-  /** Why it is not in the list; '' when it is. */
+  /** Why it is not in the list; of one that is the same box as another, by which name it is there; '' when it is. */
   readonly words: string;
 }
 

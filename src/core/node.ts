@@ -18,6 +18,8 @@ export interface NodeResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
+  /** The far end itself has said this: a 502 or 504 is its own, and not made here because there was no answer. */
+  readonly answered?: true | undefined;
 }
 
 /** How a peer stands, for `waystation node peers` and the page. */

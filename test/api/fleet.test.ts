@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fleet } from '../../src/api/fleet.ts';
 import type { Fleet } from '../../src/core/fleet.ts';
-import { jsonResponse, type NodeResponse } from '../../src/core/node.ts';
+import { jsonResponse, type NodeResponse, problemResponse } from '../../src/core/node.ts';
 import { type Clock, ManualClock, systemClock } from '../../src/lib/clock.ts';
 import { inbound, position } from '../core/support.ts';
 import { Box, join } from './boxes.ts';
@@ -30,6 +30,7 @@ async function heard({ hub }: ReturnType<typeof star>['hub'], units: number): Pr
   while (hub.picture.units < units) await new Promise((done) => setTimeout(done, 5));
 }
 
+const UNIT = { uid: 'u', callsign: 'c', type: 't', team: '', lat: 0, lon: 0, ageMs: 0, from: '', direct: true };
 const everything = { peer: undefined, search: '' };
 
 test('units and relays of all peers and our own, each unit once and where it is at home', async () => {
@@ -161,4 +162,97 @@ test('a peer that never answers holds nobody up', async () => {
       [true, ''],
     ],
   );
+});
+
+/** A partner's way to a box: asked over a connection of its own each time. */
+function partner({ hub, a }: ReturnType<typeof star>, name: string, answer?: (path: string) => NodeResponse): void {
+  const peer = { name, host: 'a.example', port: 8443, via: '', status: 'connecting', onDemand: true } as const;
+  const counts = { latencyMs: null, lastContactMs: null, messagesSent: 0, messagesReceived: 0 };
+  hub.nodes.provide('partners', {
+    peers: () => [{ ...peer, ...counts }],
+    call: async (_peer, request) =>
+      answer?.(request.path) ?? a.resources.handle({ ...request, hops: 1 }, { name: 'hub', link: 'portal' }, never),
+  });
+}
+
+test('a box that is a peer and a partner is there once, by its name as a peer, whatever either way tells of its units', async () => {
+  const boxes = star();
+  const { hub, a } = boxes;
+  report(a, 'theirs');
+  await heard(hub, 1);
+  partner(boxes, 'a-by-https', (path) =>
+    path === '/status'
+      ? jsonResponse(200, { name: 'a', id: 'id-a', version: '1', startedAt: '', units: 2, links: [] })
+      : jsonResponse(200, {
+          total: 7,
+          units: [
+            { ...UNIT, uid: 'theirs' },
+            { ...UNIT, uid: 'hidden' },
+          ],
+        }),
+  );
+  const list = await fleet(hub.deps, everything, never);
+  assert.deepEqual(
+    list.relays.map(({ id }) => id),
+    ['id-hub', 'peer:a/id-a', 'peer:b/id-b'],
+  );
+  assert.deepEqual(ids(list), ['peer:a-by-https/hidden', 'peer:a/theirs']);
+  assert.equal(list.leftOut, 5, 'what either way leaves out is left out');
+  const badges = Object.fromEntries(list.peers.map(({ name, reachable, words }) => [name, [reachable, words]]));
+  assert.deepEqual(badges, { a: [true, ''], b: [true, ''], 'a-by-https': [true, 'the same box as a'] });
+
+  boxes.wires.a.down();
+  const away = await fleet(hub.deps, everything, never);
+  assert.deepEqual(
+    away.relays.map(({ id }) => id),
+    ['id-hub', 'peer:b/id-b', 'peer:a-by-https/id-a'],
+    'the one way is enough',
+  );
+  const alone = await fleet(hub.deps, { peer: 'a-by-https', search: '' }, never);
+  assert.deepEqual(
+    alone.relays.map(({ id }) => id),
+    ['peer:a-by-https/id-a'],
+  );
+});
+
+test('a peer and a partner of one name are asked once', async () => {
+  const boxes = star();
+  partner(boxes, 'a');
+  const list = await fleet(boxes.hub.deps, everything, never);
+  assert.deepEqual(
+    list.peers.map(({ name }) => name),
+    ['a', 'b'],
+  );
+  assert.deepEqual(
+    list.relays.map(({ id }) => id),
+    ['id-hub', 'peer:a/id-a', 'peer:b/id-b'],
+  );
+});
+
+test('no peer of a link is hidden by another that says it is the same box', async () => {
+  const { hub, wires } = star();
+  const status = { name: 'liar', id: 'id-a', version: '1', startedAt: '', units: 0, links: [] };
+  wires.b.answer = async ({ path }) => jsonResponse(200, path === '/status' ? status : { total: 0, units: [] });
+  const list = await fleet(hub.deps, everything, never);
+  assert.deepEqual(
+    list.relays.map(({ id }) => id),
+    ['id-hub', 'peer:a/id-a', 'peer:b/id-a'],
+  );
+});
+
+test('what a partner itself answers with 502 or 504 is told as that', async () => {
+  for (const [answer, words] of [
+    [problemResponse(504, 'x', 'y'), 'does not answer'],
+    [{ ...problemResponse(504, 'x', 'y'), answered: true as const }, 'answers 504'],
+    [problemResponse(502, 'unreachable', 'refused the connection'), 'refused the connection'],
+    [{ ...problemResponse(502, 'x', 'y'), answered: true as const }, 'answers 502'],
+  ] as const) {
+    const boxes = star();
+    partner(boxes, 'p', () => answer);
+    const { peers } = await fleet(boxes.hub.deps, { peer: 'p', search: '' }, never);
+    assert.deepEqual(
+      peers.map(({ reachable, words }) => [reachable, words]),
+      [[false, words]],
+    );
+  }
 });

@@ -10,6 +10,7 @@ import type { WebSocket as PageSocket } from 'playwright-core';
 import { LIVE_LIMITS } from '../../src/api/page/live.ts';
 import { browserTest, type ContextOptions, faults, misfits, picture, startBrowser } from '../support/browser.ts';
 import { phone } from '../support/cot-client.ts';
+import { askSocket } from '../support/curl.ts';
 import { freePorts, RelayHome } from '../support/relay-process.ts';
 
 const THEMES = ['day', 'dark', 'red'] as const;
@@ -20,6 +21,8 @@ interface Box {
   readonly secure: string;
   readonly tcp: number;
   readonly spare: number;
+  /** Nobody listens there. */
+  readonly dead: number;
 }
 
 async function startBox(t: TestContext): Promise<Box> {
@@ -31,7 +34,7 @@ async function startBox(t: TestContext): Promise<Box> {
     `tls: ${tls}`,
   );
   await relay.start();
-  return { relay, plain: `http://127.0.0.1:${api}`, secure: `https://127.0.0.1:${tls}`, tcp, spare };
+  return { relay, plain: `http://127.0.0.1:${api}`, secure: `https://127.0.0.1:${tls}`, tcp, spare, dead };
 }
 
 test('the page, in a browser', browserTest, async (t) => {
@@ -297,7 +300,7 @@ test('the page, in a browser', browserTest, async (t) => {
     await page.locator('main summary').click();
     await page.click('button:text("Would it cross?")');
     assert.match(await page.innerText('main'), /Let in: no rule stops it\. Answered for the network main\./);
-    assert.match(await page.locator('tr', { hasText: 'hq' }).innerText(), /no\s+out\s+out: false stops it/);
+    assert.match(await page.locator('tr', { hasText: 'hq' }).innerText(), /no\s+out: false stops it/);
     await page.locator('main summary').click();
     for (const theme of THEMES) {
       await page.evaluate(`document.documentElement.dataset.theme = '${theme}'`);
@@ -306,6 +309,33 @@ test('the page, in a browser', browserTest, async (t) => {
       await picture(page, `policy-${theme}`);
     }
   });
+
+  await t.test(
+    'G5: partners and the fleet: who does not answer is Unreachable; three themes, with scripts off',
+    async () => {
+      const ask = (path: string, body: object) => askSocket(box.relay, 'POST', `/api/federation/${path}`, body);
+      const far = { url: `https://127.0.0.1:${box.dead}`, pins: ['a'.repeat(64)], server_pin: 'b'.repeat(64) };
+      assert.equal((await ask('certificate', {})).status, 201);
+      const added = await ask('partners', { name: 'bravo', secret: 'x'.repeat(43), ...far });
+      assert.equal(added.status, 201, added.text);
+      for (const theme of THEMES) {
+        const page = await loggedIn({ viewport: { width: 320, height: 800 } });
+        for (const path of ['partners', 'fleet']) {
+          await page.goto(`${box.secure}/${path}?theme=${theme}`);
+          assert.deepEqual(await faults(page), [], `${path}, ${theme}`);
+          assert.deepEqual(await misfits(page), [0], `${path}, ${theme}`);
+          await picture(page, `${path}-${theme}`);
+        }
+      }
+      const page = await loggedIn({ javaScriptEnabled: false });
+      await page.click('footer a:text("Partners")');
+      await page.click('button:text("Ping bravo")');
+      assert.match(await page.innerText('[role=alert]'), /bravo: Unreachable\. .*refused the connection/);
+      await page.click('a:text("The fleet")');
+      assert.match(await page.locator('[aria-label=Peers] tr', { hasText: 'bravo' }).innerText(), /Unreachable/);
+      assert.match(await page.innerText('main'), /vehicle-3 ws-/);
+    },
+  );
 
   await t.test('a form of another page does nothing, though the browser sends the cookie', async () => {
     const page = await loggedIn({});

@@ -9,7 +9,7 @@ import { askPolicy, MAX_XML, type PolicyDeps } from '../routes/policy.ts';
 import { EXAMPLES, type Example, exampleXml } from './examples.ts';
 import { type Html, html } from './html.ts';
 import { type PageCall, type PageDeps, page, pageQuery } from './routes.ts';
-import { MARKS } from './sentences.ts';
+import { labelOf, MARKS } from './sentences.ts';
 import { loggedIn } from './steer.ts';
 import { secretField } from './view.ts';
 import { plural } from './words.ts';
@@ -154,9 +154,10 @@ function sources(deps: PolicyPageDeps, chosen: string): Html {
     !known && option(chosen, chosen, chosen)
   }<optgroup label="Whoever comes by the link">${links.map(({ name, policy }) =>
     option(name, `${name}${beside(policy)}`, chosen),
-  )}</optgroup><optgroup label="Peers">${shown.map(({ spec, saidName, session, policy }) =>
-    option(spec.key, `${saidName || session?.identity.name || spec.name} on ${spec.link}${beside(policy)}`, chosen),
-  )}</optgroup></select>`;
+  )}</optgroup><optgroup label="Peers">${shown.map(({ spec, saidName, session, policy }) => {
+    const name = labelOf({ ...spec, name: saidName || session?.identity.name || spec.name });
+    return option(spec.key, `${name} on ${spec.link}${beside(policy)}`, chosen);
+  })}</optgroup></select>`;
 }
 
 // --- the answer --------------------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ function resultPart({ event, from, network, entry, peers, directed }: PolicyRepo
 ${directed && html`<p>It names its recipients: of those who may have it only they get it.</p>`}${
   peers.length === 0
     ? html`<p>No other peer is known.</p>`
-    : html`<div class="scroll" tabindex="0" role="region" aria-label="Peers"><table><thead><tr><th scope="col">Peer</th><th scope="col">Crosses</th><th scope="col">Rule</th><th scope="col">Why</th></tr></thead><tbody>${shown.map(
+    : html`<div class="scroll" tabindex="0" role="region" aria-label="Peers"><table><thead><tr><th scope="col">Peer</th><th scope="col">Crosses</th><th scope="col">Which rule</th></tr></thead><tbody>${shown.map(
         ({ peer, answer }) => row(peer, answer, several),
       )}</tbody></table></div>`
 }${rest.length > 0 && html`<p>${plural(rest.length, 'more peer')}: ${crossing} of them would get it.</p>`}</section>`;
@@ -181,8 +182,9 @@ function notLetIn({ rule, words }: PolicyAnswer): PolicyAnswer {
   return { crosses: false, rule, words: `it is not let in: ${words}` };
 }
 
-function row({ name, link, network }: PeerAnswer, answer: PolicyAnswer, several: boolean): Html {
-  return html`<tr><th scope="row">${name} <small class="muted">on ${link}${several && `, network ${network}`}</small></th><td>${verdict(answer, 'yes', 'no')}</td><td><code>${answer.rule || '–'}</code></td><td>${answer.words}</td></tr>`;
+function row({ peer, name, link, network }: PeerAnswer, answer: PolicyAnswer, several: boolean): Html {
+  const { rule, words } = answer;
+  return html`<tr><th scope="row">${labelOf({ name, key: peer, link })} <small class="muted">on ${link}${several && `, network ${network}`}</small></th><td>${verdict(answer, 'yes', 'no')}</td><td>${!words.includes(rule) && html`<code>${rule}</code>: `}${words}</td></tr>`;
 }
 
 function verdict({ crosses }: PolicyAnswer, yes: string, no: string): Html {

@@ -30,7 +30,7 @@ export function linkStanding({ enabled, state }: LinkStatus): Standing {
 }
 
 /** What it calls itself; the link's name where all that is known is an address. */
-export function labelOf({ name, key, link }: PeerStatus): string {
+export function labelOf({ name, key, link }: Pick<PeerStatus, 'name' | 'key' | 'link'>): string {
   return !key.includes('/') && /:\d+$/.test(name) ? link : name;
 }
 

@@ -54,7 +54,7 @@ ${csrf && silent && html`<nav aria-label="Silence">${emconForm(true, csrf)}</nav
     (one) => html`<a href="?theme=${one}" data-set-theme="${one}">${THEME_WORDS[one]}</a>`,
   )}</nav><nav aria-label="More"><a href="/join">Join with a phone</a><a href="/ca.pem" download>CA certificate</a><a href="/federation.pem" download>Federation certificate</a><a href="/api/status">Status as JSON</a><a href="/metrics">Metrics</a>${loginHref && html`<a href="${loginHref}">Log in to change things</a>`}</nav>${
     csrf &&
-    html`<nav aria-label="Changes"><a href="/">Status</a><a href="/doctor">What is wrong?</a><a href="/add">Add a link</a><a href="/phones">Phones</a><a href="/federation">Federation</a><a href="/policy">Would it cross?</a><a href="/recording">Recorder</a>${!silent && emconForm(false, csrf)}<form method="post" action="/bundle">${secretField(csrf)}<button class="second">Support bundle</button></form><form method="post" action="/logout">${secretField(csrf)}<button class="second">Log out</button></form></nav>`
+    html`<nav aria-label="Changes"><a href="/">Status</a><a href="/doctor">What is wrong?</a><a href="/add">Add a link</a><a href="/phones">Phones</a><a href="/federation">Federation</a><a href="/partners">Partners</a><a href="/fleet">Fleet</a><a href="/policy">Would it cross?</a><a href="/recording">Recorder</a>${!silent && emconForm(false, csrf)}<form method="post" action="/bundle">${secretField(csrf)}<button class="second">Support bundle</button></form><form method="post" action="/logout">${secretField(csrf)}<button class="second">Log out</button></form></nav>`
   }</footer></body></html>`;
 }
 

@@ -13,10 +13,11 @@ import {
   type Partners,
 } from '../access/partners.ts';
 import { requestHeaders } from '../exchange.ts';
-import { outcomeOf, PARTNERS_LINK } from '../federation-calls.ts';
+import { type CallCount, outcomeOf, PARTNERS_LINK } from '../federation-calls.ts';
 import { Refusal } from '../refusal.ts';
 import { type Caller, Reply, type Route, route } from '../route.ts';
 
+export const PING_PATH = '/api/federation/ping';
 const MAX_DAYS = 3650;
 /** What a partner may read of a Waystation; nothing else of its resources. */
 const READABLE: ReadonlySet<string> = new Set(['', 'health', 'status', 'peers', 'links', 'units']);
@@ -77,12 +78,24 @@ const newPartner = z.strictObject({
 });
 const changedPartner = z.strictObject(settings).partial();
 
+const OUTCOMES =
+  'ok, secret, certificate, tls, timeout, unreachable, not_connected, refused, failed (5xx), bad_answer, given_up (nobody waited for it)';
 const lastCall = z.object({
   at: z.string().nullable(),
   latency_ms: z.number().nullable(),
   status: z.string(),
   words: z.string(),
+  outcome: z.string().nullable().describe(OUTCOMES),
+  called_at: z.string().nullable(),
 });
+const lastPings = z.object({
+  out: z
+    .object({ at: z.string(), outcome: z.string(), latency_ms: z.number(), error: z.string().nullable() })
+    .nullable()
+    .describe('Our last one.'),
+  in: z.object({ at: z.string() }).nullable().describe('Its last one with both factors right.'),
+});
+const callCount = z.object({ direction: z.enum(['in', 'out']), outcome: z.string(), count: z.int() });
 const partnerAnswer = z
   .object({
     name: z.string(),
@@ -95,8 +108,15 @@ const partnerAnswer = z
     inbound: z.object({ made_at: z.string(), previous_until: z.string().nullable() }),
     outbound: z.object({ set_at: z.string() }).nullable(),
     last: lastCall.describe('How calling it went last; `at`: the last contact in either direction.'),
+    asked: z
+      .object({ at: z.string(), outcome: z.string() })
+      .nullable()
+      .describe('Its last request here: ok, or why it was refused.'),
+    pings: lastPings,
+    calls: z.array(callCount).describe('Requests of it and to it since the start of this relay, by how they ended.'),
   })
   .meta({ id: 'Partner' });
+export type DescribedPartner = z.output<typeof partnerAnswer>;
 const SECRET_ONCE = z.string().describe('What the partner must show us. Shown this once.');
 const withSecret = partnerAnswer.extend({ inbound_secret: SECRET_ONCE });
 
@@ -104,14 +124,13 @@ const pingAnswer = z
   .object({
     peer: z.string(),
     ok: z.boolean(),
-    outcome: z
-      .string()
-      .describe('ok, secret, certificate, tls, timeout, unreachable, not_connected, refused, failed, bad_answer'),
-    status: z.int().describe('Of its answer; 502, 504: there was none.'),
+    outcome: z.string().describe(OUTCOMES),
+    status: z.int().describe('Of its answer; 502, 504 with an outcome other than failed: there was none.'),
     latency_ms: z.number(),
     error: z.string().nullable(),
   })
   .meta({ id: 'PartnerPing' });
+export type PartnerPing = z.output<typeof pingAnswer>;
 const pongAnswer = z.object({
   ok: z.literal(true),
   peer: z.string().describe('What the caller is called here.'),
@@ -144,12 +163,10 @@ export interface PartnerRouteDeps {
     wanted: { method: 'GET'; path: string; body: undefined },
     signal: AbortSignal,
   ): Promise<NodeResponse>;
-  last(name: string): {
-    readonly at: number | null;
-    readonly latencyMs: number | null;
-    readonly status: string;
-    readonly words: string;
-  };
+  /** It has pinged us. */
+  onPinged(name: string): void;
+  standing(name: string): PartnerStanding;
+  calls(name: string): readonly CallCount[];
   /** Names that others who can be asked have. */
   takenNames(): readonly string[];
   onRemoteRequest(peer: string, address: string, endpoint: string): void;
@@ -160,6 +177,26 @@ export interface PartnerRouteDeps {
     readonly status: number;
     readonly outcome: string;
   }): void;
+}
+
+/** How it went with a partner since the start of this relay; times by the wall clock, milliseconds. */
+export interface PartnerStanding {
+  /** The last contact in either direction. */
+  readonly contactMs: number | null;
+  /** The last time that we called it. */
+  readonly call: PartnerCall | null;
+  /** Its last request. */
+  readonly asked: { readonly atMs: number; readonly outcome: string } | null;
+  readonly pings: { readonly out: PartnerCall | null; readonly inMs: number | null };
+}
+
+export interface PartnerCall {
+  readonly atMs: number;
+  /** See OUTCOMES. */
+  readonly outcome: string;
+  readonly latencyMs: number;
+  /** '' where it is ok. */
+  readonly words: string;
 }
 
 export interface PublishedCertificate {
@@ -178,7 +215,7 @@ function askedByPartners(deps: PartnerRouteDeps): Route[] {
   return [
     route({
       method: 'GET',
-      path: '/api/federation/ping',
+      path: PING_PATH,
       role: 'public',
       ownCredentials: true,
       tag: 'Partners',
@@ -188,7 +225,8 @@ function askedByPartners(deps: PartnerRouteDeps): Route[] {
       handle: async ({ request, caller, note }) => {
         const startedMs = deps.clock.nowMs();
         const { partner, secret } = await admitted(deps, request, caller, note);
-        deps.onRemoteRequest(partner.name, caller.address, 'GET /api/federation/ping');
+        deps.onRemoteRequest(partner.name, caller.address, `GET ${PING_PATH}`);
+        deps.onPinged(partner.name);
         const { name: node, id: node_id, version } = deps.about();
         const now = iso(deps.clock.wallMs());
         const latency_ms = Math.round(deps.clock.nowMs() - startedMs);
@@ -264,7 +302,7 @@ function saidByOperators(deps: PartnerRouteDeps): Route[] {
         const { url, serverPin, caPem } = deps.published();
         const certificates = deps.certificates().map(describeCertificate);
         return {
-          partners: partners.list().map((partner) => describe(deps, partner)),
+          partners: partners.list().map((partner) => describePartner(deps, partner)),
           this_box: { url, server_pin: `SHA256:${serverPin}`, ca_pem: caPem, certificates },
         };
       },
@@ -287,7 +325,7 @@ function saidByOperators(deps: PartnerRouteDeps): Route[] {
         }
         const added = await partners.add(name, { ...rest, serverPin: server_pin });
         note(`partner ${name} added`);
-        return new Reply(201, { ...describe(deps, added.partner), inbound_secret: added.secret });
+        return new Reply(201, { ...describePartner(deps, added.partner), inbound_secret: added.secret });
       },
     }),
     route({
@@ -303,7 +341,7 @@ function saidByOperators(deps: PartnerRouteDeps): Route[] {
         const { server_pin, ...rest } = body;
         const changed = partners.change(params.name, { ...rest, serverPin: server_pin });
         note(`partner ${params.name}: ${Object.keys(body).join(', ')} changed`);
-        return describe(deps, changed);
+        return describePartner(deps, changed);
       },
     }),
     route({
@@ -318,7 +356,7 @@ function saidByOperators(deps: PartnerRouteDeps): Route[] {
       handle: async ({ params, body, note }) => {
         const inbound_secret = await partners.rotate(params.name, body.overlap_hours);
         note(`partner ${params.name}: new secret, the one before good for ${body.overlap_hours} h`);
-        return { ...describe(deps, partners.get(params.name)), inbound_secret };
+        return { ...describePartner(deps, partners.get(params.name)), inbound_secret };
       },
     }),
     route({
@@ -343,17 +381,7 @@ function saidByOperators(deps: PartnerRouteDeps): Route[] {
       summary: 'Asks the partner whether both our factors are right there, and how long it takes',
       params: named,
       answer: pingAnswer,
-      handle: async ({ params: { name }, caller, signal }) => {
-        partners.get(name);
-        const startedMs = deps.clock.nowMs();
-        const path = '/api/federation/ping';
-        const answer = await deps.ask(name, { method: 'GET', path, body: undefined }, signal);
-        const latency_ms = Math.round(deps.clock.nowMs() - startedMs);
-        const outcome = outcomeOf(answer);
-        deps.onPeerCalled({ caller, peer: name, path, status: answer.status, outcome });
-        const ok = outcome === 'ok';
-        return { peer: name, ok, outcome, status: answer.status, latency_ms, error: ok ? null : deps.last(name).words };
-      },
+      handle: ({ params: { name }, caller, signal }) => pingPartner(deps, name, caller, signal),
     }),
     route({
       method: 'POST',
@@ -379,9 +407,28 @@ function saidByOperators(deps: PartnerRouteDeps): Route[] {
   ];
 }
 
-function describe(deps: PartnerRouteDeps, partner: Partner): z.output<typeof partnerAnswer> {
+/** Asks the partner whether both our factors are right there. Rejects with Refusal unknown_partner. */
+export async function pingPartner(
+  deps: PartnerRouteDeps,
+  name: string,
+  caller: Caller,
+  signal: AbortSignal,
+): Promise<PartnerPing> {
+  deps.partners.get(name);
+  const startedMs = deps.clock.nowMs();
+  const answer = await deps.ask(name, { method: 'GET', path: PING_PATH, body: undefined }, signal);
+  const latency_ms = Math.round(deps.clock.nowMs() - startedMs);
+  const [outcome, { status }] = [outcomeOf(answer), answer];
+  deps.onPeerCalled({ caller, peer: name, path: PING_PATH, status, outcome });
+  const ok = outcome === 'ok';
+  const error = ok ? null : (deps.standing(name).call?.words ?? '');
+  return { peer: name, ok, outcome, status, latency_ms, error };
+}
+
+export function describePartner(deps: PartnerRouteDeps, partner: Partner): DescribedPartner {
   const { serverPin, inbound, outbound, pins, ...rest } = partner;
-  const { at, latencyMs, status, words } = deps.last(partner.name);
+  const { contactMs, call, asked, pings } = deps.standing(partner.name);
+  const called = call && { outcome: call.outcome, called_at: iso(call.atMs), words: call.words };
   return {
     ...rest,
     pins: pins.map((pin) => `SHA256:${pin}`),
@@ -391,7 +438,23 @@ function describe(deps: PartnerRouteDeps, partner: Partner): z.output<typeof par
       previous_until: inbound.previousUntilMs === null ? null : iso(inbound.previousUntilMs),
     },
     outbound: outbound && { set_at: iso(outbound.setMs) },
-    last: { at: at === null ? null : iso(at), latency_ms: latencyMs, status, words },
+    last: {
+      at: contactMs === null ? null : iso(contactMs),
+      latency_ms: call?.outcome === 'ok' ? call.latencyMs : null,
+      status: call === null ? 'never called' : call.outcome === 'ok' ? 'ok' : 'failed',
+      ...(called ?? { outcome: null, called_at: null, words: '' }),
+    },
+    asked: asked && { at: iso(asked.atMs), outcome: asked.outcome },
+    pings: {
+      out: pings.out && {
+        at: iso(pings.out.atMs),
+        outcome: pings.out.outcome,
+        latency_ms: pings.out.latencyMs,
+        error: pings.out.words || null,
+      },
+      in: pings.inMs === null ? null : { at: iso(pings.inMs) },
+    },
+    calls: deps.calls(partner.name).map(({ direction, outcome, count }) => ({ direction, outcome, count })),
   };
 }
 
