@@ -20,6 +20,8 @@ import { dial } from './socket.ts';
 /** Of this bench only. */
 export const BENCH_KEY = 'a federation key for benchmarks only';
 const HEAD_BYTES = 11;
+/** Of one frame. */
+const TURN_BYTES = 64 << 10;
 const ACK_RECORDS = 256;
 const ACK_MS = 200;
 const RECORD = 0x0a;
@@ -112,10 +114,12 @@ function portal(format: number, event: (sequence: number) => Buffer): Dialect {
       ]);
       let id = 0;
       let turn: Buffer[] = [];
-      // As relays do: what is sent in one turn shares a frame.
+      let bytesOfTurn = 0;
+      // As relays do: what is sent in one turn shares a frame, within bounds.
       const flush = () => {
-        socket.write(frame(EVENT, Buffer.concat(turn)));
+        if (turn.length > 0) socket.write(frame(EVENT, Buffer.concat(turn)));
         turn = [];
+        bytesOfTurn = 0;
       };
       return {
         send(bytes) {
@@ -127,7 +131,10 @@ function portal(format: number, event: (sequence: number) => Buffer): Dialect {
             [7, 1],
             [8, 2],
           ]);
-          if (turn.push(proto([[1, record]])) === 1) setImmediate(flush);
+          const said = proto([[1, record]]);
+          if (turn.push(said) === 1) setImmediate(flush);
+          bytesOfTurn += said.length;
+          if (bytesOfTurn > TURN_BYTES) flush();
         },
         waiting: () => socket.writableLength,
       };
