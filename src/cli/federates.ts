@@ -8,6 +8,7 @@ const WAYS = ['in', 'out', 'dp_in', 'dp_out'] as const;
 
 interface Federate extends Readonly<Record<(typeof WAYS)[number], boolean>> {
   readonly name: string;
+  readonly said_name: string | null;
   readonly fingerprint: string;
   readonly link: string;
   readonly connected: boolean;
@@ -53,5 +54,6 @@ function row(one: Federate): readonly string[] {
   const groups = Object.entries(one.group_hops).map(([group, limit]) => `${group}=${limit}`);
   const limits = [...groups, ...(one.max_hops_out >= 0 ? [`at most ${one.max_hops_out}`] : [])];
   const state = one.connected ? 'connected' : 'away';
-  return [one.name, one.link, state, ways.join(' ') || 'paused', limits.join(', '), one.fingerprint];
+  const name = one.said_name === null ? one.name : `${one.name} (calls itself ${one.said_name})`;
+  return [name, one.link, state, ways.join(' ') || 'paused', limits.join(', '), one.fingerprint];
 }

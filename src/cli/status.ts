@@ -1,10 +1,14 @@
 // `waystation status` and `waystation watch`: the running relay in the terminal.
 import { parseArgs } from 'node:util';
+import { printable } from '../config/problem.ts';
 import type { BudgetStatus } from '../core/budget.ts';
 import type { DropReason } from '../core/reason.ts';
 import type { LinkStatus, LiveEvent, PeerStatus, RelayStatus } from '../core/status.ts';
 import { API_HELP, API_OPTIONS, fetchStatus, findApi, watchEvents } from './client.ts';
 import { type Command, EXIT, UsageError } from './command.ts';
+
+/** Characters of a peer's name. */
+const MAX_NAME = 100;
 
 export const statusCommand: Command = {
   name: 'status',
@@ -102,8 +106,9 @@ function renderPeer(peer: PeerStatus, status: RelayStatus): string[] {
   const state = peer.connected ? 'up' : 'down';
   const auth = peer.proof === 'none' ? ', unauthenticated' : '';
   const heard = peer.lastHeardMsAgo === null ? 'nothing heard' : `heard ${duration(peer.lastHeardMsAgo)} ago`;
+  const said = peer.saidName === null ? '' : ` (calls itself ${printable(peer.saidName, MAX_NAME)})`;
   const lines = [
-    `  ${peer.name} [${peer.key}] ${state}${auth}, ${peer.address ?? 'no address'}, ${heard}, in ${peer.received.events}, out ${sum((lane) => lane.sent)}, waiting ${queued}`,
+    `  ${printable(peer.name, MAX_NAME)}${said} [${peer.key}] ${state}${auth}, ${peer.address ?? 'no address'}, ${heard}, in ${peer.received.events}, out ${sum((lane) => lane.sent)}, waiting ${queued}`,
   ];
   if (queued > 0)
     lines.push(

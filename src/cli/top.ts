@@ -162,7 +162,7 @@ function uplinksFirst(a: PeerStatus, b: PeerStatus): number {
   return Number(b.durable) - Number(a.durable);
 }
 
-/** What it calls itself; the link's name where all that is known is an address. */
+/** What it is called here, or calls itself; the link's name where all that is known is an address. */
 function labelOf({ name, key, link }: PeerStatus): string {
   return !key.includes('/') && /:\d+$/.test(name) ? link : name;
 }

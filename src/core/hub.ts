@@ -153,6 +153,14 @@ export class Hub implements HubPort {
     if (peer) peer.policy = this.#rulebook.policyOf(peer.spec);
   }
 
+  setPeerName(key: string, name: string): void {
+    this.#rulebook.setName(key, name);
+    const peer = this.#peers.get(key);
+    if (!peer) return;
+    peer.givenName = name;
+    if (name) peer.spec = { ...peer.spec, name };
+  }
+
   /** The networks inside this box; none: it is one. In force at once, for what waits too. */
   setNetworks(entries: readonly NetworkEntry[]): void {
     this.#rulebook.setNetworks(entries);
@@ -199,7 +207,8 @@ export class Hub implements HubPort {
     this.#awaitUnheard(peer);
     const keepsContacts = session.carries(ANY_CONTACT);
     peer.begin(session, keepsContacts, this.#catchUpFor(peer, keepsContacts));
-    this.#events.add({ type: 'peer_up', peer: spec.key, name: session.identity.name, address: session.address });
+    const name = peer.givenName || session.identity.name;
+    this.#events.add({ type: 'peer_up', peer: spec.key, name, address: session.address });
     // Not now: the link has yet to receive its port.
     this.#clock.after(0, () => peer.session === session && peer.pump());
     return new HubSessionPort(this, peer, session);
@@ -373,6 +382,7 @@ export class Hub implements HubPort {
       timings: this.timings,
       noticeOf: (uid, position) => this.#contacts.noticeOf(uid, position),
     });
+    peer.givenName = this.#rulebook.nameOf(spec.key);
     this.#peers.set(spec.key, peer);
     this.#peerList = [...this.#peers.values()];
     return peer;

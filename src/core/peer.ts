@@ -78,6 +78,8 @@ export class Peer implements Spender {
   #ready = false;
   rttMs: number | undefined;
   saidName = '';
+  /** What it is called here, whatever it says; '': nobody named it. */
+  givenName = '';
   saidGroups: readonly string[] = [];
   upSinceWallMs: number | undefined;
   downSinceWallMs: number | undefined;

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { CotEvent, Envelope, Inbound } from './message.ts';
 import { networkOf } from './networks.ts';
 import type { Peer } from './peer.ts';
+import { nameOf } from './peer-name.ts';
 import {
   type AdmitContext,
   admit,
@@ -144,10 +145,10 @@ function entering(inbound: Inbound, policy: Policy, context: AdmitContext): Poli
 // --- out -------------------------------------------------------------------------------------------------------------
 
 function leaving(envelope: Envelope, peer: Peer, clock: Clock): PeerAnswer {
-  const { spec, session, saidName, policy } = peer;
+  const { spec, policy } = peer;
   return {
     peer: spec.key,
-    name: saidName || session?.identity.name || spec.name,
+    name: nameOf(peer),
     link: spec.link,
     network: networkOf(policy),
     ...exit(envelope, peer, { nowMs: clock.nowMs() }),

@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { type Envelope, LANES, type Lane, type LaneName, sizeOf } from './message.ts';
 import { isKept } from './outbox.ts';
 import type { Peer } from './peer.ts';
+import { nameOf } from './peer-name.ts';
 import type { DropCounts } from './reason.ts';
 
 /** Most messages listed of one lane. */
@@ -49,7 +50,7 @@ export function queueReport(peer: Peer, clock: Clock): QueueReport {
   const nowMs = clock.nowMs();
   return {
     peer: peer.spec.key,
-    name: peer.saidName || peer.session?.identity.name || peer.spec.name,
+    name: nameOf(peer),
     connected: peer.session !== undefined,
     bytes: peer.queue.bytes + (peer.outbox?.shelvedBytes ?? 0),
     lanes: LANES.map((lane, index) => {

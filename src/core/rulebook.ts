@@ -1,4 +1,4 @@
-// What the configuration says of links and their peers: policy, queue, and in which of the box's networks they are.
+// What the configuration says of links and their peers: policy, queue, names, and in which of the box's networks they are.
 import { MAIN_NETWORK, type NetworkEntry, Networks } from './networks.ts';
 import { DEFAULT_POLICY, type Policy } from './policy.ts';
 import type { QueueLimits } from './queue.ts';
@@ -13,6 +13,7 @@ interface LinkRules {
 export class Rulebook {
   readonly #links = new Map<string, LinkRules>();
   readonly #peers = new Map<string, Policy>();
+  readonly #names = new Map<string, string>();
   #networks: Networks | undefined;
   /** Of #networks, as text. */
   #entries = '[]';
@@ -40,10 +41,22 @@ export class Rulebook {
     else this.#peers.delete(key);
   }
 
+  /** What a peer is called here; '': as it calls itself. */
+  setName(key: string, name: string): void {
+    if (name) this.#names.set(key, name);
+    else this.#names.delete(key);
+  }
+
+  nameOf(key: string): string {
+    return this.#names.get(key) ?? '';
+  }
+
   /** The link is no longer configured, and what was said about its peers neither. */
   forget(link: string): void {
     this.#links.delete(link);
-    for (const key of this.#peers.keys()) if (linkOf(key) === link) this.#peers.delete(key);
+    for (const said of [this.#peers, this.#names]) {
+      for (const key of said.keys()) if (linkOf(key) === link) said.delete(key);
+    }
   }
 
   queueOf(link: string): QueueLimits | undefined {

@@ -79,7 +79,7 @@ export interface SessionPort {
   pace(): Pace;
   /** Round trip measured on this connection, milliseconds. */
   rtt(ms: number): void;
-  /** The name the peer gave itself; shown beside its proven identity. */
+  /** The name the peer gave itself; shown beside its proven identity, and beside the name it was given here. */
   named(name: string): void;
   /**
    * The far end begins to tell anew who is behind it, for it restarted or knows not what it told: contacts that it does not name
@@ -111,6 +111,8 @@ export interface HubPort {
   expect(spec: PeerSpec): void;
   /** Rules of one peer, in place of its link's; undefined: the link's again. In force at once, for connections to come too. */
   setPeerPolicy(key: string, policy: Policy | undefined): void;
+  /** What a peer is called here, whatever it calls itself; '': as it does. In force at once, for connections to come too. */
+  setPeerName(key: string, name: string): void;
   /** Why a peer that is expected is not connected, for the page; undefined: no trouble. */
   trouble(
     key: string,

@@ -13,6 +13,7 @@ import type { LineStatus } from './line.ts';
 import { LANES, type Lane } from './message.ts';
 import type { CrossingStatus } from './networks.ts';
 import type { Peer } from './peer.ts';
+import { nameOf, saidBeside } from './peer-name.ts';
 import type { Policy } from './policy.ts';
 import type { CLOSE_WORDS, DROP_WORDS, DropCounts } from './reason.ts';
 import type { RecorderStatus } from './recorder-status.ts';
@@ -73,6 +74,8 @@ export interface PeerStatus {
   readonly link: string;
   readonly kind: string;
   readonly name: string;
+  /** What it calls itself, where it was given another name here. */
+  readonly saidName: string | null;
   readonly identity: string | null;
   /** `none` is shown as unauthenticated. */
   readonly proof: Proof | null;
@@ -189,7 +192,8 @@ export function peerStatus(peer: Peer, clock: Clock, rates: Rates = NO_RATES): P
     key: spec.key,
     link: spec.link,
     kind: spec.kind,
-    name: peer.saidName || session?.identity.name || spec.name,
+    name: nameOf(peer),
+    saidName: saidBeside(peer),
     identity: session?.identity.id ?? null,
     proof: session?.identity.proof ?? null,
     connected: session !== undefined,

@@ -101,7 +101,10 @@ export class Federates {
 
   begin(context: LinkContext): void {
     this.#context = context;
-    for (const { pin, policy } of this.#list) context.hub.setPeerPolicy(keyOf(context, pin), policy);
+    for (const { name, pin, policy } of this.#list) {
+      context.hub.setPeerPolicy(keyOf(context, pin), policy);
+      context.hub.setPeerName(keyOf(context, pin), name);
+    }
   }
 
   has(fingerprint: string): boolean {
@@ -127,6 +130,7 @@ export class Federates {
     for (const { pin } of before) {
       if (list.some((one) => one.pin === pin)) continue;
       context?.hub.setPeerPolicy(keyOf(context, pin), undefined);
+      context?.hub.setPeerName(keyOf(context, pin), '');
     }
     if (context) this.begin(context);
     if (!isDeepStrictEqual(trusting(before), trusting(list))) this.#trust.become(trusting(list));

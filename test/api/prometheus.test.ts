@@ -63,6 +63,15 @@ test('clients that left stay in the sum of their link, which never shrinks', () 
   assert.doesNotMatch(text, /phones\/1"/);
 });
 
+test('what a peer calls itself, and is called here, makes no new series', () => {
+  const bench = new Bench();
+  const peer = joinPhone(bench, 'hq', { durable: true });
+  const before = metricsOf(bench);
+  bench.hub.setPeerName('hq', 'County TAK');
+  peer.port.named('another each time');
+  assert.equal(metricsOf(bench), before);
+});
+
 test('latency is measured where it arises: at once on a free wire, the wait in a queue', () => {
   const bench = new Bench();
   const from = joinPhone(bench, 'hq', { durable: true });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { DEFAULT_POLICY } from '../../src/core/policy.ts';
+import { peerStatus } from '../../src/core/status.ts';
 import { callsignWarnings } from '../../src/warnings.ts';
 import { Bench, chat, contact, inbound, position, START_MS } from './support.ts';
 
@@ -102,6 +103,27 @@ describe('a peer that lies in names', () => {
     assert.deepEqual([honest.log, liar.log], [['m1'], ['+u', 'u']]);
     assert.equal(bench.peer('liar').spec.key, 'liar');
     assert.equal(bench.peer('honest').session, honest, 'nobody was replaced');
+  });
+
+  test('is shown by the name it was given here, with its own beside; nobody named it: by its own', () => {
+    const { bench, liar } = scene();
+    const shown = () => {
+      const { name, saidName } = peerStatus(bench.peer('liar'), bench.clock);
+      return [name, saidName];
+    };
+    liar.port.named('honest');
+    assert.deepEqual(shown(), ['honest', null]);
+    bench.hub.setPeerName('liar', 'County TAK');
+    assert.deepEqual(shown(), ['County TAK', 'honest']);
+    liar.port.named('County TAK');
+    assert.deepEqual(shown(), ['County TAK', null]);
+    bench.join('liar').port.named('third');
+    assert.deepEqual(shown(), ['County TAK', 'third'], 'on the next connection too');
+    bench.hub.setPeerName('late', 'Late');
+    bench.join('late').port.named('early');
+    assert.equal(peerStatus(bench.peer('late'), bench.clock).name, 'Late', 'named before it came');
+    bench.hub.setPeerName('liar', '');
+    assert.deepEqual(shown(), ['third', null]);
   });
 
   test('can read along what is sent to a callsign that it claims; he whose it is gets it all the same', () => {

@@ -127,6 +127,7 @@ export function peerOf(over: Partial<PeerStatus> = {}): PeerStatus {
     link: 'hq',
     kind: 'fed2',
     name: 'hq',
+    saidName: null,
     identity: 'ab',
     proof: 'certificate',
     connected: true,

@@ -161,6 +161,23 @@ test('G3: a federate is refused until its fingerprint is registered, has four to
     await connected(true);
     const [row] = (await ask(us, 'GET', '/api/federation/peers')).json;
     assert.deepEqual([row.connected, row.link], [true, 'federation']);
+    await us.home.until(
+      ({ peers }) => peers.some(({ kind, saidName }) => kind === 'fed2' && saidName !== null),
+      'the name it says',
+    );
+    const shown = (await us.home.status()).peers.find(({ kind }) => kind === 'fed2')!;
+    assert.deepEqual(
+      [shown.name, shown.saidName],
+      ['County TAK', 'them'],
+      'its own name only beside that which it has here',
+    );
+    assert.match(await us.home.command('status'), /^ {2}County TAK \(calls itself them\) \[federation\//m);
+    assert.equal((await ask(us, 'GET', '/api/federation/peers')).json[0].said_name, 'them');
+    const renamed = await ask(us, 'PATCH', '/api/federation/peers/County%20TAK', { name: 'State TAK' });
+    assert.equal(renamed.json.name, 'State TAK');
+    const now = (await us.home.status()).peers.find(({ kind }) => kind === 'fed2')!;
+    assert.deepEqual([now.name, now.since], ['State TAK', shown.since], 'at once, on the same connection');
+    await ask(us, 'PATCH', '/api/federation/peers/State%20TAK', { name: 'County TAK' });
     assert.equal((await ask(us, 'POST', '/api/federation/peers', { name: 'again', fingerprint })).status, 409);
   });
 
@@ -207,7 +224,10 @@ test('G3: a federate is refused until its fingerprint is registered, has four to
     const exported = await us.home.command('export', 'coreconfig', '--peer', 'County TAK', '--group', 'Blue');
     assert.match(exported, /useGroupHopLimiting="true"[\s\S]*groupName="Red" hopLimit="3"/);
     const shown = await us.home.command('federation', 'hops', 'County TAK', 'Blue=1', '--max-hops', '5');
-    assert.match(shown, /County TAK +federation +connected +in out dp-in dp-out +Blue=1, at most 5/);
+    assert.match(
+      shown,
+      /County TAK \(calls itself them\) +federation +connected +in out dp-in dp-out +Blue=1, at most 5/,
+    );
     const [row] = (await ask(us, 'GET', '/api/federation/peers')).json;
     assert.deepEqual([row.group_hops, row.max_hops_out], [{ Blue: 1 }, 5]);
     assert.equal((await ask(us, 'PATCH', path, { max_hops_out: 65 })).status, 400);

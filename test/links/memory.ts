@@ -141,6 +141,7 @@ export class RecordingHub implements HubPort {
   /** As they stand, by peer. */
   readonly troubles = new Map<string, Trouble>();
   readonly policies = new Map<string, Policy>();
+  readonly givenNames = new Map<string, string>();
   readonly dismissed: string[] = [];
 
   expect(spec: PeerSpec): void {
@@ -150,6 +151,12 @@ export class RecordingHub implements HubPort {
   setPeerPolicy(key: string, policy: Policy | undefined): void {
     if (policy) this.policies.set(key, policy);
     else this.policies.delete(key);
+    changed();
+  }
+
+  setPeerName(key: string, name: string): void {
+    if (name) this.givenNames.set(key, name);
+    else this.givenNames.delete(key);
     changed();
   }
 

@@ -85,6 +85,7 @@ function rig(
       throw new Error('no sessions here');
     },
     setPeerPolicy() {},
+    setPeerName() {},
     trouble() {},
     dismiss() {},
     setPolicy: (link: string, policy: { in: boolean }, queue: { events: number }) => {

@@ -89,8 +89,8 @@ function peerPart(peer: PeerStatus, link: LinkStatus, status: RelayStatus, chart
   const waits = peer.lanes.filter(({ queued }) => queued > 0);
   return html`<section class="peer">
 <h4><span class="${standing}">${MARKS[standing]}</span> ${labelOf(peer)}${
-    peer.proof === 'none' && html` <em class="doubtful">unauthenticated</em>`
-  } ${chips(peer)}</h4>
+    peer.saidName !== null && html` <small>calls itself ${peer.saidName}</small>`
+  }${peer.proof === 'none' && html` <em class="doubtful">unauthenticated</em>`} ${chips(peer)}</h4>
 ${own && words(trouble)}<div class="row"><dl>
 <div><dt>Way</dt><dd>${peer.connected ? (peer.via ? `through ${peer.via}` : `direct, ${peer.address}`) : 'away'}</dd></div>
 <div><dt>${peer.connected ? 'Up' : 'Away'} for</dt><dd>${cells.age(`${key}.since`, peer.since === null ? null : cells.nowMs - Date.parse(peer.since))}</dd></div>

@@ -158,7 +158,7 @@ function missing({ missing, hostname, port, fingerprint }: Awaited<ReturnType<ty
 function stand(one: Awaited<ReturnType<typeof listFederates>>[number]): Html {
   const state = one.paused ? 'paused' : one.connected ? 'connected' : 'not connected';
   const rates = `${one.in_per_second.toFixed(1)} events/s in, ${one.out_per_second.toFixed(1)} out`;
-  return html`<p>${one.name} <code>${one.fingerprint}</code> ${state}; ${chips(one)}; ${hopsIn(one)}${rates}; ${one.last_heard ? `last heard ${one.last_heard}` : 'never heard'}</p>`;
+  return html`<p>${one.name}${one.said_name !== null && html` (calls itself ${one.said_name})`} <code>${one.fingerprint}</code> ${state}; ${chips(one)}; ${hopsIn(one)}${rates}; ${one.last_heard ? `last heard ${one.last_heard}` : 'never heard'}</p>`;
 }
 
 /** `at most 3 hops, 2 in Blue; `, or nothing. */

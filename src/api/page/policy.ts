@@ -2,6 +2,7 @@
 // and which rule decides. The answer is that of /api/policy/test; nothing is sent.
 import * as z from 'zod';
 import { networkOf } from '../../core/networks.ts';
+import { nameOf } from '../../core/peer-name.ts';
 import type { PeerAnswer, PolicyAnswer, PolicyReport } from '../../core/policy-test.ts';
 import { Refusal } from '../refusal.ts';
 import { type Reply, type Route, route } from '../route.ts';
@@ -154,9 +155,9 @@ function sources(deps: PolicyPageDeps, chosen: string): Html {
     !known && option(chosen, chosen, chosen)
   }<optgroup label="Whoever comes by the link">${links.map(({ name, policy }) =>
     option(name, `${name}${beside(policy)}`, chosen),
-  )}</optgroup><optgroup label="Peers">${shown.map(({ spec, saidName, session, policy }) => {
-    const name = labelOf({ ...spec, name: saidName || session?.identity.name || spec.name });
-    return option(spec.key, `${name} on ${spec.link}${beside(policy)}`, chosen);
+  )}</optgroup><optgroup label="Peers">${shown.map((peer) => {
+    const name = labelOf({ ...peer.spec, name: nameOf(peer) });
+    return option(peer.spec.key, `${name} on ${peer.spec.link}${beside(peer.policy)}`, chosen);
   })}</optgroup></select>`;
 }
 

@@ -29,7 +29,7 @@ export function linkStanding({ enabled, state }: LinkStatus): Standing {
   return state === 'failed' ? 'bad' : 'doubtful';
 }
 
-/** What it calls itself; the link's name where all that is known is an address. */
+/** What it is called here, or calls itself; the link's name where all that is known is an address. */
 export function labelOf({ name, key, link }: Pick<PeerStatus, 'name' | 'key' | 'link'>): string {
   return !key.includes('/') && /:\d+$/.test(name) ? link : name;
 }

@@ -62,6 +62,10 @@ const changes = z
 const federate = z
   .object({
     name: z.string(),
+    said_name: z
+      .string()
+      .nullable()
+      .describe('What it calls itself, where that is another name. Null: the same, or not heard yet.'),
     fingerprint: z.string(),
     link: z.string(),
     in: z.boolean(),
@@ -333,6 +337,7 @@ function listOf(text: string, { peers, now }: RelayStatus): z.output<typeof fede
     const on = (way: string) => policy[way] !== false;
     return {
       name: String(peer.name),
+      said_name: status?.saidName ?? null,
       fingerprint: `SHA256:${pin}`,
       link: String(link.name),
       in: on('in'),

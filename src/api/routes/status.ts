@@ -29,7 +29,15 @@ const status = z
     now: z.string(),
     uptimeMs: z.number(),
     links: z.array(z.looseObject({ name: z.string(), kind: z.string(), enabled: z.boolean(), state: z.string() })),
-    peers: z.array(z.looseObject({ key: z.string(), link: z.string(), name: z.string(), connected: z.boolean() })),
+    peers: z.array(
+      z.looseObject({
+        key: z.string(),
+        link: z.string(),
+        name: z.string(),
+        saidName: z.string().nullable().describe('What it calls itself, where it was given another name here.'),
+        connected: z.boolean(),
+      }),
+    ),
     warnings: z.array(z.looseObject({ code: z.string(), words: z.string(), fix: z.string() })),
   })
   .meta({ id: 'RelayStatus' });

@@ -57,6 +57,7 @@ function peer({ name, kind }: LinkStatus): PeerStatus {
       link: name,
       kind,
       name: `hub of ${name}`,
+      saidName: null,
       identity: digits(64),
       proof: 'certificate',
     },

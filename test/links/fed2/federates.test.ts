@@ -91,3 +91,19 @@ test('hop limits that make no sense are refused with the place', () => {
   const many = Object.fromEntries(Array.from({ length: 257 }, (_, n) => [n, 1]));
   assert.throws(() => fed2Config({ listen: 9001, peers: [named({ group_hops: many })] }), /more than 256 groups/);
 });
+
+test('the hub is told what each is called here, at once when that changes', async (t) => {
+  const { change, named: known, unnamed, running } = await both(t, { peers: [named()] });
+  const given = () => [...running.hub.givenNames];
+  const key = `test/${one.fingerprint}`;
+  assert.deepEqual(given(), [[key, 'County']]);
+  assert.deepEqual(
+    [known.session.names, unnamed.session.names],
+    [['scripted'], ['scripted']],
+    'what they say of themselves',
+  );
+  change([{ ...named(), name: 'State' }]);
+  assert.deepEqual(given(), [[key, 'State']]);
+  change([]);
+  assert.deepEqual(given(), []);
+});
