@@ -46,7 +46,7 @@ export function makeEnvelope(inbound: Inbound, { seq, peer, nowMs, wallMs, befor
     hops: limited(inbound.hops ?? NO_HOPS, peer.policy.maxHops),
     lane,
     conflate: conflationKey(message, lane),
-    encodings: new Map(),
+    encodings: undefined,
     held: undefined,
   };
 }
@@ -63,7 +63,7 @@ export function restoredEnvelope(
     message.kind === 'event' ? receivedMs + lifeMs(message.event, clock.wallMs() - ageMs) : Number.POSITIVE_INFINITY;
   return {
     ...{ seq, message, wire, from, receivedWallMs, receivedMs, expiresMs, groups, provenance, hops, lane, conflate },
-    encodings: new Map(),
+    encodings: undefined,
     held: undefined,
   };
 }

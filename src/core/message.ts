@@ -134,7 +134,7 @@ export interface Inbound {
   readonly waitedMs?: number | undefined;
 }
 
-/** What the hub routes. Immutable, except for `encodings` (each wire format is encoded once and kept here) and `held`. */
+/** What the hub routes. Immutable, except for `encodings` (what was made of it lately is kept here) and `held`. */
 export interface Envelope {
   /** Counts up by one for every admitted message. */
   readonly seq: number;
@@ -154,8 +154,8 @@ export interface Envelope {
   readonly lane: Lane;
   /** Conflation key: a waiting message with the same key is replaced in its place. '' : never replaced. */
   readonly conflate: string;
-  /** Written by wire/encode.ts only. */
-  readonly encodings: Map<string, Buffer>;
+  /** Written by wire/encode.ts only. undefined: none are kept. */
+  encodings: Map<string, Buffer> | undefined;
   /** Written by core/backlog.ts only. undefined: it never waited. */
   held?: Held | undefined;
 }

@@ -111,7 +111,7 @@ function asReceived(inbound: Inbound, { key, policy, federated }: PolicySource, 
     hops: { max: policy.maxHops, current: federated ? 1 : 0 },
     lane,
     conflate: conflationKey(inbound.message, lane),
-    encodings: new Map(),
+    encodings: undefined,
   };
 }
 

@@ -109,7 +109,7 @@ function envelopeOf(message: Message, wire: Wire | undefined, groups: readonly s
     hops: { max: 1, current: 0 },
     lane: laneOf(message),
     conflate: '',
-    encodings: new Map(),
+    encodings: undefined,
   };
 }
 

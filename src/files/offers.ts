@@ -71,7 +71,7 @@ export class Offers {
 /** Of a mission that carries a file only who may have it is remembered: not the file, and nothing that was made of it. */
 function light(envelope: Envelope): Envelope {
   const wire = envelope.message.kind === 'mission' ? undefined : envelope.wire;
-  return { ...envelope, wire, encodings: new Map() };
+  return { ...envelope, wire, encodings: undefined };
 }
 
 /** What an announcement says of its file, or a mission that carries one; undefined: it is none, or says nothing one could use. */

@@ -7,7 +7,7 @@
 //   rol    xmlFromRol     by way of xml  by way of xml            forwarded, stamped anew
 //   made   a leave        a leave        contacts                 -      ("made": by the relay, without a wire)
 //
-// Each form is made once per envelope and shared by all peers: nobody may change a returned buffer. Links ask carries()
+// Each form is made once for all peers that are told at about the same time: nobody may change a returned buffer. Links ask carries()
 // before; to encode what a format cannot say is a fault of ours and throws TypeError.
 import type { Envelope, Provenance } from '../core/message.ts';
 import { scanCot } from './cot.ts';
@@ -21,13 +21,46 @@ import { takFromXml, xmlFromTak } from './tak.ts';
 /** link@type of a leave notice about a contact of whom only the name is known: a person with a phone. */
 const UNIT_TYPE = 'a-f-G-U-C';
 
-/** The encoding under `key`, made when it is asked for first. Links keep their framed forms here as well. */
+/**
+ * Envelopes of which encodings are kept: those that were encoded latest. The 20,000 contacts and 10,000 units of the picture would
+ * hold on to 60 MB of them, for nobody but who is told late.
+ */
+const MAX_ENCODED = 256;
+/** Bytes of their encodings. */
+const MAX_ENCODED_BYTES = 1 << 20;
+
+/** A ring: the one encoded first at `oldest`. */
+const encoded: (Envelope | undefined)[] = new Array(MAX_ENCODED).fill(undefined);
+let oldest = 0;
+let count = 0;
+let bytesKept = 0;
+
+/** The encoding under `key`, made when it is asked for. Links keep their framed forms here as well. */
 export function memo(envelope: Envelope, key: string, make: () => Buffer): Buffer {
-  const known = envelope.encodings.get(key);
+  const known = envelope.encodings?.get(key);
   if (known) return known;
   const made = make();
-  envelope.encodings.set(key, made);
+  encodingsOf(envelope).set(key, made);
+  bytesKept += made.length;
+  while (bytesKept > MAX_ENCODED_BYTES && count > 1) dropOldest();
   return made;
+}
+
+function encodingsOf(envelope: Envelope): Map<string, Buffer> {
+  if (envelope.encodings) return envelope.encodings;
+  if (count === MAX_ENCODED) dropOldest();
+  encoded[(oldest + count++) % MAX_ENCODED] = envelope;
+  envelope.encodings = new Map();
+  return envelope.encodings;
+}
+
+function dropOldest(): void {
+  const envelope = encoded[oldest]!;
+  for (const made of envelope.encodings!.values()) bytesKept -= made.length;
+  envelope.encodings = undefined;
+  encoded[oldest] = undefined;
+  oldest = (oldest + 1) % MAX_ENCODED;
+  count--;
 }
 
 /** One CoT event: events, and contacts that went. */
@@ -39,7 +72,7 @@ export function asXml(envelope: Envelope): Buffer {
 /** An announcement of a file with its file at `url`; the same envelope when it names no place. */
 export function relocated(envelope: Envelope, url: string): Envelope {
   const changed = withSenderUrl(asXml(envelope), url);
-  return changed ? { ...envelope, wire: { format: 'xml', bytes: changed }, encodings: new Map() } : envelope;
+  return changed ? { ...envelope, wire: { format: 'xml', bytes: changed }, encodings: undefined } : envelope;
 }
 
 /** One TakMessage, without framing: events, and contacts that went. */

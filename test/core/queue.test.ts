@@ -23,7 +23,7 @@ function envelope(event: CotEvent, expiresMs = Number.POSITIVE_INFINITY, size = 
     hops: { max: -1, current: 0 },
     lane,
     conflate: conflationKey(message, lane),
-    encodings: new Map(),
+    encodings: undefined,
   };
 }
 

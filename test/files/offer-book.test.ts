@@ -22,7 +22,7 @@ function announced(name: string, more: Partial<Envelope> = {}): Envelope {
   return {
     ...{ seq: 1, message: messageOf(wire), wire, from: 'hub', receivedWallMs: Date.UTC(2026, 0, 1), receivedMs: 0 },
     ...{ expiresMs: 1, groups: ['Blue'], provenance: [{ id: 'a', name: 'A' }], hops: { max: 3, current: 2 }, lane: 1 },
-    ...{ conflate: '', encodings: new Map() },
+    ...{ conflate: '', encodings: undefined },
     ...more,
   } as Envelope;
 }

@@ -75,7 +75,7 @@ function envelopeOf({ message, wire, groups = [], provenance = [], hops }: Omit<
     hops: hops ?? { max: -1, current: 0 },
     lane: 1,
     conflate: '',
-    encodings: new Map(),
+    encodings: undefined,
   };
 }
 

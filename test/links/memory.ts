@@ -344,7 +344,7 @@ export function envelope(message: Message, over: Partial<Envelope> = {}): Envelo
     hops: { max: -1, current: 0 },
     lane: 1,
     conflate: '',
-    encodings: new Map(),
+    encodings: undefined,
     ...over,
   };
 }

@@ -25,7 +25,7 @@ function envelope(message: Message, wire: Wire | undefined, more: Partial<Envelo
     hops: { max: -1, current: 0 },
     lane: 2,
     conflate: '',
-    encodings: new Map(),
+    encodings: undefined,
     ...more,
   };
 }
@@ -87,6 +87,36 @@ test('every form is made once', () => {
   const make = () => Buffer.from([++made]);
   assert.equal(memo(from, 'frame', make), memo(from, 'frame', make));
   assert.equal(made, 1);
+});
+
+test('only what was encoded latest is kept; what is let go of is made again, the same', () => {
+  const xml = atakSa(NOW);
+  const encoded = Array.from({ length: 300 }, () => {
+    const from = eventIn('xml', xml, scanCot(xml));
+    return { from, tak: asTak(from) };
+  });
+  const kept = () => encoded.filter(({ from }) => from.encodings).length;
+  assert.equal(kept(), 256);
+  assert.equal(
+    encoded.findIndex(({ from }) => from.encodings),
+    44,
+  );
+  const [{ from, tak }] = encoded as [(typeof encoded)[0]];
+  const again = asTak(from);
+  assert.ok(again.equals(tak) && again !== tak);
+  assert.equal(kept(), 256, 'as many as before, with this one');
+  assert.equal(asTak(from), again);
+});
+
+test('large ones are kept for fewer, the latest always', () => {
+  const xml = atakSa(NOW);
+  const megabyte = Buffer.alloc(1 << 20);
+  const [one, two, three] = [1, 2, 3].map(() => eventIn('xml', xml, scanCot(xml))) as [Envelope, Envelope, Envelope];
+  for (const from of [one, two]) memo(from, 'frame', () => megabyte);
+  memo(two, 'another', () => megabyte);
+  assert.deepEqual([one.encodings?.size, two.encodings?.size], [undefined, 2]);
+  memo(three, 'frame', () => Buffer.alloc(1));
+  assert.deepEqual([two.encodings?.size, three.encodings?.size], [undefined, 1]);
 });
 
 test('no peer is shown the groups of another', () => {
@@ -203,7 +233,7 @@ test('what a format cannot say is a fault of the caller', () => {
   ]) {
     assert.throws(encode, TypeError);
   }
-  assert.equal(contact.encodings.size, 0, 'nothing is kept of a failure');
+  assert.equal(contact.encodings, undefined, 'nothing is kept of a failure');
 });
 
 test('no encoding changes the bytes it came from or the ones made before', () => {

@@ -49,7 +49,7 @@ const OFFER = Buffer.from(
 function envelope(wire: Wire, more: Partial<Envelope> = {}): Envelope {
   return {
     ...{ seq: 1, message: messageOf(wire), wire, from: 'p', receivedWallMs: SENT, receivedMs: 0, expiresMs: Infinity },
-    ...{ groups: [], provenance: [], hops: { max: -1, current: 1 }, lane: 1, conflate: '', encodings: new Map() },
+    ...{ groups: [], provenance: [], hops: { max: -1, current: 1 }, lane: 1, conflate: '', encodings: undefined },
     ...more,
   };
 }

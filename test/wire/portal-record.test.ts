@@ -43,7 +43,7 @@ function envelope(message: Message, wire: Wire | undefined, over: Partial<Envelo
     hops: { max: -1, current: 0 },
     lane: 1,
     conflate: '',
-    encodings: new Map(),
+    encodings: undefined,
     ...over,
   };
 }

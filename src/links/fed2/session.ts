@@ -265,11 +265,11 @@ export class FederateSession implements Session {
     // Shared only by those who see the same: a name of a group is not for everybody.
     if (shown !== envelope.groups) {
       const key = `grpc\n${shown.join('\n')}`;
-      return envelope.encodings.get(key) ?? this.#encode(envelope, shown, key);
+      return envelope.encodings?.get(key) ?? this.#encode(envelope, shown, key);
     }
     // One message goes to many peers in a row.
     if (last?.envelope !== envelope) {
-      last = { envelope, framed: envelope.encodings.get('grpc') ?? this.#encode(envelope, shown, 'grpc') };
+      last = { envelope, framed: envelope.encodings?.get('grpc') ?? this.#encode(envelope, shown, 'grpc') };
     }
     return last.framed;
   }
@@ -278,7 +278,7 @@ export class FederateSession implements Session {
     const onward = groupsOnward(groups, envelope, hops);
     if (!onward) return 'hop_limit';
     const key = `grpc ${hops.key}\n${onward.join('\n')}`;
-    return envelope.encodings.get(key) ?? this.#encode(envelope, onward, key, hops);
+    return envelope.encodings?.get(key) ?? this.#encode(envelope, onward, key, hops);
   }
 
   #shown(envelope: Envelope, groups: readonly string[]): readonly string[] {

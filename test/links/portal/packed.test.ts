@@ -17,7 +17,7 @@ function envelopes(count: number): Envelope[] {
   for (const { xml } of new Island({ seed: 4, units: 12, wallMs: Date.now(), chatEveryMs: 30_000 }).events()) {
     const message = { kind: 'event', event: scanCot(xml) } as const;
     const wire = { format: 'xml', bytes: xml } as const;
-    if (made.push({ ...sampleEvent('x'), message, wire, lane: laneOf(message), encodings: new Map() }) === count) break;
+    if (made.push({ ...sampleEvent('x'), message, wire, lane: laneOf(message), encodings: undefined }) === count) break;
   }
   return made;
 }
@@ -60,7 +60,7 @@ test('a file near the limit goes in pieces; events are not behind it; what was n
     message: { kind: 'blob', summary: 'file' },
     wire: { format: 'blob', bytes },
     lane: 5,
-    encodings: new Map(),
+    encodings: undefined,
   };
   line.bytesPerSecond = 2_000_000;
   await send(near, file);
@@ -71,7 +71,7 @@ test('a file near the limit goes in pieces; events are not behind it; what was n
   const got = far.delivered.find(({ message }) => message.kind === 'blob');
   assert.ok(got!.wire!.bytes.equals(bytes));
   await until('word that it arrived', () => near.arrived.includes(file));
-  await send(near, { ...file, encodings: new Map() });
+  await send(near, { ...file, encodings: undefined });
   line.cut();
   await until('its end', () => near.closings.length > 0);
   assert.equal(near.closings[0]!.returned!.filter(({ message }) => message.kind === 'blob').length, 1);
@@ -82,7 +82,7 @@ const NOW = Date.now();
 function envelopeOf(xml: Buffer, conflate = ''): Envelope {
   const message = { kind: 'event', event: scanCot(xml) } as const;
   const wire = { format: 'xml', bytes: xml } as const;
-  return { ...sampleEvent('x'), message, wire, lane: laneOf(message), conflate, encodings: new Map() };
+  return { ...sampleEvent('x'), message, wire, lane: laneOf(message), conflate, encodings: undefined };
 }
 
 test('a drawing on a thin line goes in pieces: alerts pass, positions take turns with it, chat and other words of it wait', async (t) => {

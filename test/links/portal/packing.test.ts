@@ -28,7 +28,7 @@ function envelopeOf(xml: Buffer): Envelope {
     message,
     wire: { format: 'xml', bytes: xml },
     lane: laneOf(message),
-    encodings: new Map(),
+    encodings: undefined,
   };
 }
 
