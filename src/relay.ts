@@ -16,7 +16,7 @@ import { Hub } from './core/hub.ts';
 import { LastWays } from './core/last-ways.ts';
 import type { Resources } from './core/node.ts';
 import { CLOSE_WORDS, DROP_WORDS } from './core/reason.ts';
-import { departedStatus, peerStatus, type RelayStatus, totals, unclaimedWarning, type Warning } from './core/status.ts';
+import { hubStatus, peerStatus, type RelayStatus, unclaimedWarning, type Warning } from './core/status.ts';
 import { Doctor } from './doctor/doctor.ts';
 import { Emcon } from './emcon.ts';
 import { FileDesk } from './file-desk.ts';
@@ -295,11 +295,7 @@ export class Relay {
         traffic: this.#traffic.today(link.name, nowMs) ?? null,
       })),
       peers: this.#hub.peers().map((peer) => peerStatus(peer, clock, this.#hub.history.rates(peer.spec.key))),
-      departed: departedStatus(this.#hub),
-      networks: this.#hub.crossings,
-      totals: totals(this.#hub),
-      units: this.#hub.picture.units,
-      contacts: this.#hub.picture.contacts,
+      ...hubStatus(this.#hub),
       warnings: this.#warnings(nowMs),
       emcon: this.#emcon.state,
       files: this.#files.status(),

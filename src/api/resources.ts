@@ -14,7 +14,7 @@ import {
 } from '../core/node.ts';
 import type { Peer } from '../core/peer.ts';
 import { mayHop, type Policy, permit } from '../core/policy.ts';
-import type { RelayStatus } from '../core/status.ts';
+import type { RelayStatus, Totals } from '../core/status.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
 import { parseTarget, TARGET_WORDS, type Target } from '../lib/target.ts';
@@ -187,7 +187,7 @@ function overview({ entries, nodes, snapshot }: ResourceDeps, { origin }: Asked)
 }
 
 function ownAnswer(deps: ResourceDeps, { caller, target }: Asked, path: (typeof READABLE)[number]): unknown {
-  const status = inNetworkOf(peerOf(deps.hub, caller.link, caller.name), deps.snapshot());
+  const status = inNetworkOf(deps.hub, peerOf(deps.hub, caller.link, caller.name), deps.snapshot());
   const { name, version, now, uptimeMs } = status;
   switch (path) {
     case '/health':
@@ -203,12 +203,23 @@ function ownAnswer(deps: ResourceDeps, { caller, target }: Asked, path: (typeof 
   }
 }
 
-/** Without the peers of other networks of this box. */
-function inNetworkOf(caller: Peer | undefined, status: RelayStatus): RelayStatus {
-  const network = caller?.policy.border?.network;
-  if (network === undefined) return status;
-  return { ...status, peers: status.peers.filter(({ policy }) => policy.border?.network === network) };
+/** Without what is in other networks of this box: peers, links, sums; units and contacts as far as they cross. */
+function inNetworkOf({ picture }: Hub, caller: Peer | undefined, status: RelayStatus): RelayStatus {
+  const border = caller?.policy.border;
+  if (!border) return status;
+  const own = status.byNetwork?.find(({ name }) => name === border.network);
+  const { roster } = picture;
+  return {
+    ...status,
+    links: status.links.filter(({ name }) => own?.links.includes(name)),
+    peers: status.peers.filter(({ policy }) => policy.border?.network === border.network),
+    totals: own?.totals ?? NO_TOTALS,
+    units: [...picture.positions()].filter((position) => border.lets(position)).length,
+    contacts: roster.uids().filter((uid) => border.lets(roster.entry(uid)!.notice)).length,
+  };
 }
+
+const NO_TOTALS: Totals = { received: 0, sent: 0, queued: 0, refused: {}, dropped: {} };
 
 /** Units as far as the caller could be sent them as events, and not what it told us itself. */
 function unitsFor({ hub, clock, policyOf }: ResourceDeps, caller: Caller, query: URLSearchParams): unknown {

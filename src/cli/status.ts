@@ -64,6 +64,7 @@ export function renderStatus(status: RelayStatus): string {
   const lines = [
     `${status.name} (${status.id}), Waystation ${status.version}, up ${duration(status.uptimeMs)}`,
     `${status.units} units and ${status.contacts} contacts known; ${status.totals.received} messages in, ${status.totals.sent} out, ${status.totals.queued} waiting`,
+    ...networkLines(status.byNetwork),
     ...dropLines('not taken in', status.totals.refused, status),
     ...dropLines('not sent', status.totals.dropped, status),
     '',
@@ -75,6 +76,15 @@ export function renderStatus(status: RelayStatus): string {
   ];
   for (const { words, fix } of status.warnings) lines.push('', `WARNING ${words}`, `  fix: ${fix}`);
   return lines.join('\n');
+}
+
+/** Where the box is several networks. */
+function networkLines(networks: RelayStatus['byNetwork'] = []): string[] {
+  if (networks.length < 2) return [];
+  return networks.map(({ name, connected, rates, totals: { received, sent, queued } }) => {
+    const now = `${rates.in.toFixed(1)} in and ${rates.out.toFixed(1)} out per s`;
+    return `  network ${name}: ${connected} connected, ${now}; ${received} messages in, ${sent} out, ${queued} waiting`;
+  });
 }
 
 function renderLink(link: LinkStatus): string[] {

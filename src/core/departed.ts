@@ -3,12 +3,20 @@ import { LANES, type Lane } from './message.ts';
 import type { LaneCounters, Peer } from './peer.ts';
 import { countDrop, type DropCounts, type DropReason } from './reason.ts';
 
-/** Sums of what peers of a link did that are no longer there: offered is sent and dropped together. */
+/** Sums of what peers of a link, in one network, did that are no longer there: offered is sent and dropped together. */
 export class Departed {
+  readonly link: string;
+  /** Which of the box's networks they were in. */
+  readonly network: string;
   peers = 0;
   readonly received = { events: 0, bytes: 0 };
   readonly refused: DropCounts = {};
   readonly lanes: readonly LaneCounters[] = LANES.map(() => ({ received: 0, offered: 0, sent: 0, dropped: {} }));
+
+  constructor(link: string, network: string) {
+    this.link = link;
+    this.network = network;
+  }
 
   add(peer: Peer): void {
     this.peers++;

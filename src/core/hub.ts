@@ -14,7 +14,7 @@ import { History, SAMPLE_MS } from './history.ts';
 import { HUB_LIMITS, type HubLimits } from './hub-limits.ts';
 import { LastWays } from './last-ways.ts';
 import { type CotEvent, type Envelope, type Inbound, isDirected, type TrackOf } from './message.ts';
-import type { CrossingStatus, NetworkEntry } from './networks.ts';
+import { type CrossingStatus, MAIN_NETWORK, type NetworkEntry, networkOf } from './networks.ts';
 import { type OnEvict, Outboxes, type OutboxHost } from './outbox.ts';
 import type { OutboxDisk } from './outbox-disk.ts';
 import { Peer } from './peer.ts';
@@ -409,7 +409,7 @@ export class Hub implements HubPort {
     this.#expected.delete(key);
     this.#endGrace(peer);
     const session = peer.detach();
-    peer.depart(this.#departedOf(link));
+    peer.depart(this.#departedOf(link, networkOf(peer.policy)));
     if (session) {
       this.#events.add({ type: 'peer_down', peer: key, reason: 'config_changed', words: CLOSE_WORDS.config_changed });
       session.close('config_changed');
@@ -466,14 +466,20 @@ export class Hub implements HubPort {
     return this.#peerList;
   }
 
-  /** What peers did that are gone, by link, for every link that ever was. */
+  /** The box's networks with the links that are in each; none: it is one. */
+  get networkLinks(): ReadonlyMap<string, readonly string[]> {
+    return this.#rulebook.networkLinks();
+  }
+
+  /** What peers did that are gone, by link, for every link that ever was; those of other networks than the main one by that, too. */
   get departed(): ReadonlyMap<string, Departed> {
     return this.#departed;
   }
 
-  #departedOf(link: string): Departed {
-    const departed = this.#departed.get(link) ?? new Departed();
-    this.#departed.set(link, departed);
+  #departedOf(link: string, network: string): Departed {
+    const key = network === MAIN_NETWORK ? link : `${link} ${network}`;
+    const departed = this.#departed.get(key) ?? new Departed(link, network);
+    this.#departed.set(key, departed);
     return departed;
   }
 

@@ -42,6 +42,8 @@ export function networkOf({ border, network }: Policy): string {
 }
 
 export class Networks {
+  /** The main one first. */
+  readonly names: readonly string[];
   /** By the network it leads out of, then by the one it leads into. */
   readonly #crossings = new Map<string, Map<string, Crossing>>();
   readonly #networkOf: (key: string) => string;
@@ -49,6 +51,7 @@ export class Networks {
   /** @param networkOf of the peer with this key */
   constructor(entries: readonly NetworkEntry[], networkOf: (key: string) => string) {
     this.#networkOf = networkOf;
+    this.names = [...new Set([MAIN_NETWORK, ...entries.map(({ name }) => name)])];
     for (const { name, peers } of entries) {
       for (const peer of peers) {
         const theirs = entries.find((entry) => entry.name === peer.name)?.peers.find((one) => one.name === name);

@@ -68,6 +68,13 @@ export class Rulebook {
     return this.#networks ? this.#networks.bounded(own, this.#networkOf(key)) : own;
   }
 
+  /** The box's networks, and the links that are in each; none: it is one. */
+  networkLinks(): ReadonlyMap<string, readonly string[]> {
+    const links = [...this.#links.keys()];
+    const names = this.#networks?.names ?? [];
+    return new Map(names.map((name) => [name, links.filter((link) => this.#networkOf(link) === name)]));
+  }
+
   /** A peer with rules of its own is in its link's network unless they say so: else rules would let it out. */
   #networkOf(key: string): string {
     return this.#peers.get(key)?.network || this.#links.get(linkOf(key))?.policy.network || MAIN_NETWORK;

@@ -5,13 +5,13 @@ import type { Host } from '../lib/host.ts';
 import type { ApplianceStatus } from './appliance.ts';
 import type { BudgetStatus } from './budget.ts';
 import type { Traffic } from './day-traffic.ts';
-import { addDrops } from './departed.ts';
+import { addDrops, type Departed } from './departed.ts';
 import type { FilesStatus } from './files-status.ts';
 import { NO_RATES, type Rates } from './history.ts';
 import type { Hub } from './hub.ts';
 import type { LineStatus } from './line.ts';
 import { LANES, type Lane } from './message.ts';
-import type { CrossingStatus } from './networks.ts';
+import { type CrossingStatus, networkOf } from './networks.ts';
 import type { Peer } from './peer.ts';
 import { nameOf, saidBeside } from './peer-name.ts';
 import type { Policy } from './policy.ts';
@@ -109,6 +109,18 @@ export interface PeerStatus {
   readonly lanes: readonly LaneStatus[];
 }
 
+/** One of several networks inside this box. */
+export interface NetworkStatus {
+  readonly name: string;
+  /** Links that are in it, or have a peer that is. */
+  readonly links: readonly string[];
+  /** Peers and clients that are connected. */
+  readonly connected: number;
+  readonly totals: Totals;
+  /** Events per second of those who are there, mean of the last minute. */
+  readonly rates: Rates;
+}
+
 export interface Totals {
   readonly received: number;
   readonly sent: number;
@@ -120,6 +132,7 @@ export interface Totals {
 /** What peers of a link did that are no longer there. */
 export interface DepartedStatus {
   readonly link: string;
+  readonly network: string;
   readonly peers: number;
   readonly received: { readonly events: number; readonly bytes: number; readonly refused: DropCounts };
   readonly lanes: readonly Pick<LaneStatus, 'lane' | 'received' | 'offered' | 'sent' | 'dropped'>[];
@@ -149,6 +162,8 @@ export interface RelayStatus {
   readonly departed: readonly DepartedStatus[];
   /** What crosses between networks inside this box, each way. */
   readonly networks?: readonly CrossingStatus[] | undefined;
+  /** The networks inside this box, each with its totals; none: it is one. */
+  readonly byNetwork?: readonly NetworkStatus[] | undefined;
   readonly totals: Totals;
   readonly units: number;
   readonly contacts: number;
@@ -227,10 +242,23 @@ export function peerStatus(peer: Peer, clock: Clock, rates: Rates = NO_RATES): P
   };
 }
 
+/** Sums over all peers, and what is known of what they said. */
+export function hubStatus(hub: Pick<Hub, 'peers' | 'departed' | 'crossings' | 'networkLinks' | 'history' | 'picture'>) {
+  return {
+    departed: departedStatus(hub),
+    networks: hub.crossings,
+    byNetwork: networkStatus(hub),
+    totals: totals(hub),
+    units: hub.picture.units,
+    contacts: hub.picture.contacts,
+  };
+}
+
 /** What went with the peers that left, by link. */
 export function departedStatus(hub: Pick<Hub, 'departed'>): readonly DepartedStatus[] {
-  return Array.from(hub.departed, ([link, { peers, received, refused, lanes }]) => ({
+  return Array.from(hub.departed.values(), ({ link, network, peers, received, refused, lanes }) => ({
     link,
+    network,
     peers,
     received: { ...received, refused: { ...refused } },
     lanes: lanes.map((counters, index) => ({ lane: LANES[index]!, ...counters, dropped: { ...counters.dropped } })),
@@ -245,8 +273,34 @@ function outboxStatus({ outbox }: Peer, nowMs: number): OutboxStatus | null {
 
 /** Sums over every peer that is or was. */
 export function totals(hub: Pick<Hub, 'peers' | 'departed'>): Totals {
+  return sumsOf(hub.peers(), hub.departed.values());
+}
+
+/** The same for each network of the box, by that in which a peer is, or was when it went; none: the box is one. */
+export function networkStatus(
+  hub: Pick<Hub, 'peers' | 'departed' | 'networkLinks' | 'history'>,
+): readonly NetworkStatus[] {
+  return Array.from(hub.networkLinks, ([name, links]) => {
+    const peers = hub.peers().filter(({ policy }) => networkOf(policy) === name);
+    const departed = [...hub.departed.values()].filter(({ network }) => network === name);
+    const rates = peers.map(({ spec }) => hub.history.rates(spec.key));
+    return {
+      name,
+      links: [...new Set([...links, ...peers.map(({ spec }) => spec.link)])],
+      connected: peers.filter(({ session }) => session).length,
+      totals: sumsOf(peers, departed),
+      rates: { in: sum(rates.map((one) => one.in)), out: sum(rates.map(({ out }) => out)) },
+    };
+  });
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}
+
+function sumsOf(peers: readonly Peer[], departed: Iterable<Departed>): Totals {
   const sums = { received: 0, sent: 0, queued: 0, refused: {} as DropCounts, dropped: {} as DropCounts };
-  for (const peer of hub.peers()) {
+  for (const peer of peers) {
     sums.received += peer.received.events;
     sums.queued += peer.waits;
     addDrops(sums.refused, peer.refused);
@@ -255,7 +309,7 @@ export function totals(hub: Pick<Hub, 'peers' | 'departed'>): Totals {
       addDrops(sums.dropped, lane.dropped);
     }
   }
-  for (const gone of hub.departed.values()) {
+  for (const gone of departed) {
     sums.received += gone.received.events;
     sums.sent += gone.sent;
     addDrops(sums.refused, gone.refused);

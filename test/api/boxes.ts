@@ -15,7 +15,7 @@ import { DEFAULT_POLICY, type Policy } from '../../src/core/policy.ts';
 import type { CloseReason } from '../../src/core/reason.ts';
 import { CLOSE_WORDS, DROP_WORDS } from '../../src/core/reason.ts';
 import type { PeerSpec, Session, SessionPort } from '../../src/core/session.ts';
-import { peerStatus, type RelayStatus, totals } from '../../src/core/status.ts';
+import { networkStatus, peerStatus, type RelayStatus, totals } from '../../src/core/status.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { RecordingSession } from '../core/support.ts';
@@ -103,6 +103,7 @@ export class Box {
       ],
       peers: this.hub.peers().map((peer) => peerStatus(peer, this.clock)),
       departed: [],
+      byNetwork: networkStatus(this.hub),
       totals: totals(this.hub),
       units: this.hub.picture.units,
       contacts: this.hub.picture.contacts,

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_BODY_BYTES } from '../../src/api/exchange.ts';
 import type { ResourceEntry } from '../../src/config/resources.ts';
+import { DEFAULT_POLICY } from '../../src/core/policy.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { networkList } from '../../src/links/network-keys.ts';
 import { chat, inbound, position } from '../core/support.ts';
 import { Box, join, jsonOf } from './boxes.ts';
 
@@ -54,6 +56,31 @@ test('the closed list is read, and says nothing that is nobody else’s business
     const text = (await box.ask('GET', path)).body.toString();
     assert.doesNotMatch(text, /SECRET/, path);
   }
+});
+
+test('of several networks a peer is told of its own: links, sums, how many units and contacts', async () => {
+  const { box, phone } = pair();
+  const rules = (network: string) => ({ ...DEFAULT_POLICY, network });
+  box.hub.setNetworks(networkList.parse([{ name: 'medics' }, { name: 'police' }]));
+  box.hub.setPeerPolicy('portal/asker', rules('medics'));
+  box.hub.setPolicy('phones', rules('police'));
+  phone.port.deliver(inbound(now('alpha')));
+  phone.port.deliver(inbound(now('bravo')));
+  const told = async () => {
+    const { totals, links, units, contacts, clients } = jsonOf(await box.ask('GET', '/status'));
+    return [totals.received, links.length, units, contacts, clients];
+  };
+  assert.deepEqual(await told(), [0, 1, 0, 0, {}]);
+  assert.equal(jsonOf(await box.ask('GET', '/links')).links.length, 1, 'the link it comes by');
+  assert.ok(box.snapshot().totals.received >= 2 && box.snapshot().units === 2);
+  box.hub.setPeerPolicy('portal/asker', rules('police'));
+  assert.deepEqual((await told()).slice(0, 3), [2, 1, 2]);
+  box.hub.setPeerPolicy('portal/asker', undefined);
+  assert.deepEqual((await told()).slice(0, 3), [0, 1, 0], 'main');
+  const links = box.snapshot().links.map((link) => ({ ...link, name: 'elsewhere' }));
+  const elsewhere = box.snapshot();
+  Object.assign(box, { snapshot: () => ({ ...elsewhere, links }) });
+  assert.deepEqual(jsonOf(await box.ask('GET', '/links')).links, []);
 });
 
 test('units are those the peer could be sent as events, and not its own', async () => {

@@ -1,9 +1,11 @@
 // Networks inside one box: apart until two federate, then as far as both sides let it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { SAMPLE_MS } from '../../src/core/history.ts';
 import type { NetworkEntry } from '../../src/core/networks.ts';
 import { DEFAULT_POLICY, type Policy } from '../../src/core/policy.ts';
 import { filtersIn } from '../../src/core/probe.ts';
+import { networkStatus, type Totals, totals } from '../../src/core/status.ts';
 import { networkList } from '../../src/links/network-keys.ts';
 import { Bench, contact, inbound, START_MS, chat as said, position as seen } from './support.ts';
 
@@ -167,6 +169,44 @@ test('what waits for a peer is asked again when two networks no longer federate'
   p1.room = 9;
   p1.port.writable();
   assert.deepEqual([p1.log, bench.balance()], [[], []]);
+});
+
+test('each network has its totals and rates, of those who left, too; together they are those of the box', () => {
+  const { bench, m1, p1 } = town(pair({}).map(({ name }) => ({ name, peers: [] })));
+  const guest = bench.join('medics/guest');
+  bench.clock.advance(SAMPLE_MS); // from here on it is counted
+  for (let at = 0; at < 20; at++) m1.port.deliver(position('DOC', { timeMs: START_MS + at }));
+  p1.port.deliver(position('COP'));
+  guest.port.deliver(position('GUEST'));
+  bench.clock.advance(SAMPLE_MS);
+  const of = (name: string) => networkStatus(bench.hub).find((one) => one.name === name)!;
+  const ins = (name: string) => {
+    const { connected, rates, totals } = of(name);
+    return [connected, rates.in, totals.received];
+  };
+  assert.deepEqual(
+    [ins('medics'), ins('police'), ins('main')],
+    [
+      [3, 2.1, 21],
+      [2, 0.1, 1],
+      [1, 0, 0],
+    ],
+  );
+  // DOC went to two of the medics 20 times, GUEST to two of them; COP to one of the police.
+  assert.ok(of('medics').rates.out >= 4.2 && of('medics').totals.sent >= 42);
+  assert.ok(of('police').totals.sent >= 1 && of('police').totals.sent < 5);
+  assert.deepEqual([of('main').rates.out, of('main').totals.sent], [0, 0]);
+  guest.close('remote_closed');
+  bench.clock.advance(60_000);
+  assert.equal(bench.hub.departed.get('medics medics')?.received.events, 1);
+  assert.deepEqual([of('medics').connected, of('medics').totals.received], [2, 21], 'what the guest said stays');
+  const sum = (pick: (totals: Totals) => number) =>
+    networkStatus(bench.hub).reduce((total, one) => total + pick(one.totals), 0);
+  const all = totals(bench.hub);
+  assert.deepEqual([sum(({ received }) => received), sum((one) => one.sent)], [all.received, all.sent]);
+  assert.deepEqual(of('medics').links, ['medics']);
+  bench.hub.setNetworks([]);
+  assert.deepEqual(networkStatus(bench.hub), [], 'the box is one network');
 });
 
 test('the file: what cannot be meant', () => {

@@ -81,6 +81,15 @@ test('G3: networks of one box: own ports, apart, federated at once without a cod
       ['police', true, true, true, true],
     );
     assert.ok(police.events_received > 0 && police.events_forwarded > 0 && police.last_heard);
+    assert.deepEqual(
+      [medics.connected, json.map(({ name }: { name: string }) => name)],
+      [2, ['main', 'medics', 'police']],
+    );
+    assert.ok(medics.events_received > 0 && medics.events_sent > 0 && medics.in_per_second >= 0);
+    const [main] = json;
+    assert.deepEqual([main.connected, main.events_received, main.events_sent], [0, 0, 0]);
+    assert.match(await town.home.command('status'), /^ {2}network medics: 2 connected, .* messages in, /m);
+    assert.match((await curl(town.home.api)).text, /Network <b>police<\/b>/);
   });
 
   await t.test('either side closes its way, from the command line; the connections stay', async () => {

@@ -1,7 +1,7 @@
 // One card per link: how it stands, what flows, what waits, what was dropped and why, and the fix.
 import type { Rates } from '../../core/history.ts';
 import type { DropCounts } from '../../core/reason.ts';
-import type { LinkStatus, PeerStatus, RelayStatus } from '../../core/status.ts';
+import type { LinkStatus, NetworkStatus, PeerStatus, RelayStatus } from '../../core/status.ts';
 import type { Cells } from './cells.ts';
 import { type Html, html } from './html.ts';
 import { labelOf, linkStanding, MARKS, standingOf, troubleOf } from './sentences.ts';
@@ -23,7 +23,15 @@ export interface Offers {
 }
 
 export function cards(status: RelayStatus, charts: Charts, offers: Offers, cells: Cells): Html {
-  return html`${status.links.map((link) => cells.section(idOf(link), () => card(link, status, charts, offers, cells)))}`;
+  return html`${(status.byNetwork?.length ?? 0) > 1 && networksPart(status.byNetwork!, cells)}${status.links.map((link) => cells.section(idOf(link), () => card(link, status, charts, offers, cells)))}`;
+}
+
+/** Where the box is several networks: what each does, as the cards below mix them. */
+function networksPart(networks: readonly NetworkStatus[], cells: Cells): Html {
+  return html`<ul class="files" aria-label="By network">${networks.map(({ name, connected, rates, totals }) => {
+    const figure = (of: string, value: string | number) => cells.text(`n.${name}.${of}`, value);
+    return html`<li>Network <b>${name}</b>: ${figure('up', connected)} connected, ${figure('in', rate(rates.in))} in and ${figure('out', rate(rates.out))} out per s; ${figure('received', totals.received)} received, ${figure('sent', totals.sent)} sent, ${figure('waiting', totals.queued)} waiting</li>`;
+  })}</ul>`;
 }
 
 function idOf({ name }: LinkStatus): string {

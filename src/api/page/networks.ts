@@ -7,6 +7,7 @@ import type { listNetworks, NetworkDeps } from '../routes/networks.ts';
 import { type Html, html } from './html.ts';
 import { type PageCall, pageQuery } from './routes.ts';
 import { boxes, chips, offOf, ways } from './toggles.ts';
+import { rate } from './words.ts';
 
 type Networks = Awaited<ReturnType<typeof listNetworks>>;
 type OrWords = (call: PageCall, work: () => Promise<string>) => Promise<Reply>;
@@ -64,9 +65,14 @@ export function networkPart(networks: Networks, csrf: Html | undefined): Html | 
   return html`<h2>Networks of this box</h2>${networks.map((network) => {
     const { name, links, peers } = network;
     const strangers = networks.filter((other) => other.name > name && !peers.some((peer) => peer.name === other.name));
-    return html`<h3>${name}</h3><p>${links.length > 0 ? links.join(', ') : 'nobody is in it now'}</p>
+    return html`<h3>${name}</h3><p>${links.length > 0 ? links.join(', ') : 'nobody is in it now'}; ${figures(network)}</p>
 ${peers.map((peer) => html`${stand(peer)}${csrf && pairForms(name, peer, csrf)}`)}${csrf && strangers.map((other) => meetForm(name, other.name, csrf))}`;
   })}`;
+}
+
+function figures({ connected, in_per_second, out_per_second, events_received, events_sent }: Networks[number]): string {
+  const now = `${rate(in_per_second)} events/s in, ${rate(out_per_second)} out`;
+  return `${connected} connected; ${now}; ${events_received} received, ${events_sent} sent`;
 }
 
 function stand(peer: Networks[number]['peers'][number]): Html {

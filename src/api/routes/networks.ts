@@ -10,7 +10,7 @@ import {
   putNetworkPeer,
   removeNetworkPair,
 } from '../../config/networks-edit.ts';
-import type { RelayStatus } from '../../core/status.ts';
+import type { NetworkStatus, RelayStatus } from '../../core/status.ts';
 import { Refusal } from '../refusal.ts';
 import { Reply, type Route, route } from '../route.ts';
 import type { ConfigRouteDeps } from './config.ts';
@@ -35,7 +35,17 @@ const neighbour = z
   .meta({ id: 'NetworkPeer' });
 
 const network = z
-  .object({ name: z.string(), links: z.array(z.string()), peers: z.array(neighbour) })
+  .object({
+    name: z.string(),
+    links: z.array(z.string()).describe('Links with a peer in it.'),
+    connected: z.int().describe('Peers and clients in it that are connected.'),
+    in_per_second: z.number().describe('Events from those who are in it, mean of the last minute.'),
+    out_per_second: z.number(),
+    events_received: z.int().describe('From all who are or were in it.'),
+    events_sent: z.int(),
+    waiting: z.int(),
+    peers: z.array(neighbour),
+  })
   .meta({ id: 'Network' });
 
 const params = z.object({ name: z.string().max(32), other: z.string().max(32) });
@@ -94,13 +104,14 @@ export async function listNetworks({ desk, snapshot }: NetworkDeps): Promise<z.o
   const { text } = await desk.state();
   const written = networksOf(text);
   if (written.length === 0) return [];
-  const { networks: crossings = [], peers } = snapshot();
+  const { networks: crossings = [], byNetwork = [], peers } = snapshot();
   const names = [...new Set([MAIN, ...written.map(({ name }) => String(name))])];
   const sideOf = (name: string, other: string) =>
     networkPeers(written.find((one) => one.name === name)).find((peer) => peer.name === other);
   return names.map((name) => ({
     name,
     links: [...new Set(peers.filter(({ policy }) => policy.network === name).map(({ link }) => link))],
+    ...figuresOf(byNetwork.find((one) => one.name === name)),
     peers: names.flatMap((other) => {
       if (!federate(text, name, other)) return [];
       const policy = (sideOf(name, other)?.policy ?? {}) as Section;
@@ -119,4 +130,15 @@ export async function listNetworks({ desk, snapshot }: NetworkDeps): Promise<z.o
       };
     }),
   }));
+}
+
+function figuresOf(status: NetworkStatus | undefined) {
+  return {
+    connected: status?.connected ?? 0,
+    in_per_second: status?.rates.in ?? 0,
+    out_per_second: status?.rates.out ?? 0,
+    events_received: status?.totals.received ?? 0,
+    events_sent: status?.totals.sent ?? 0,
+    waiting: status?.totals.queued ?? 0,
+  };
 }

@@ -1,6 +1,7 @@
 // Parts of the page: markup nobody breaks out of, numbers in words, and links edited as text.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { cards } from '../../../src/api/page/cards.ts';
 import { Cells } from '../../../src/api/page/cells.ts';
 import { logPart } from '../../../src/api/page/happened.ts';
 import { html } from '../../../src/api/page/html.ts';
@@ -67,6 +68,22 @@ test('files on their way: how far, how fast, and why not; a size that nobody sai
   assert.match(whole!, /from far, arrived, 2\.0 MB<\/li>/);
   const seen = publicStatus({ files, links: [], peers: [], warnings: [] } as unknown as RelayStatus);
   assert.deepEqual([seen.files!.transfers, seen.files!.files], [[], 3]);
+});
+
+test('figures of each network where the box is several, and not a word where it is one', () => {
+  const totals = { received: 1200, sent: 34, queued: 5, refused: {}, dropped: {} };
+  const network = (name: string) => ({ name, links: [], connected: 3, totals, rates: { in: 0.25, out: 12.4 } });
+  const shown = (...names: string[]) => {
+    const cells = new Cells(0);
+    const status = { links: [], peers: [], byNetwork: names.map(network) } as unknown as RelayStatus;
+    const charts = { rates: () => ({ in: 0, out: 0 }), chart: () => [] };
+    const { text } = cells.whole(cards(status, charts, { doctor: false, change: false }, cells));
+    return [...text.matchAll(/<li>(.*?)<\/li>/g)].map(([, one]) => one!.replace(/<[^>]*>/g, ''));
+  };
+  assert.deepEqual(shown(), []);
+  assert.deepEqual(shown('main'), []);
+  const figures = '3 connected, 0.3 in and 12 out per s; 1200 received, 34 sent, 5 waiting';
+  assert.deepEqual(shown('main', 'medics'), [`Network main: ${figures}`, `Network medics: ${figures}`]);
 });
 
 test('the log: the newest lines, and before them those that somebody should know of; lines that were cut', () => {
