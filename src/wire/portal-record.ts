@@ -146,10 +146,11 @@ export function briefField(envelope: Envelope, groups: readonly string[], ageMs:
 
 /** A record as field 1 of Events, numbered by Events.first. What is sent at once is the same bytes for all peers. */
 export function sharedField(envelope: Envelope, groups: readonly string[], self: Provenance, ageMs: number): Buffer {
-  if (ageMs > 0) return recordField(0, ageMs, recordOf(envelope, groups, self));
-  // One message goes to many peers in a row.
-  if (last?.envelope !== envelope || last.groups !== groups || last.self !== self) {
-    last = { envelope, groups, self, field: madeField(envelope, groups, self) };
+  // One message goes to many peers in a row, most of them within one millisecond.
+  if (last?.envelope !== envelope || last.ageMs !== ageMs || last.groups !== groups || last.self !== self) {
+    const field =
+      ageMs > 0 ? recordField(0, ageMs, recordOf(envelope, groups, self)) : madeField(envelope, groups, self);
+    last = { envelope, groups, self, ageMs, field };
   }
   return last.field;
 }
@@ -159,6 +160,7 @@ let last:
       readonly envelope: Envelope;
       readonly groups: readonly string[];
       readonly self: Provenance;
+      readonly ageMs: number;
       readonly field: Buffer;
     }
   | undefined;

@@ -163,11 +163,9 @@ export class EventsOut {
   acknowledged(id: number): void {
     if (this.#state !== 'numbered') return;
     const done = this.#peer.ledger.acknowledged(id);
-    const newest = done.at(-1);
-    if (!newest) return;
-    const bytes = done.reduce((sum, record) => sum + record.bytes, 0);
-    this.#peer.window.acknowledged(bytes, newest.sentMs, this.#context.clock.nowMs(), this.#rttMs());
-    for (const { envelope } of done) if (envelope) this.port?.arrived(envelope);
+    if (!done) return;
+    this.#peer.window.acknowledged(done.bytes, done.sentMs, this.#context.clock.nowMs(), this.#rttMs());
+    for (const envelope of done.envelopes) this.port?.arrived(envelope);
     this.#goOn();
   }
 

@@ -7,13 +7,13 @@ import type { Returned } from '../../core/session.ts';
 import { ProtocolError } from '../../lib/errors.ts';
 import { Arrived } from './arrived.ts';
 
-export interface SentRecord {
-  readonly id: number;
-  /** undefined: a piece of a record that is not the last. */
-  readonly envelope: Envelope | undefined;
+/** What was not known to have arrived before. */
+export interface Acknowledged {
   readonly bytes: number;
-  /** Monotonic. */
+  /** When the newest of them was sent, monotonic. */
   readonly sentMs: number;
+  /** In order; of a record in pieces with the last one. */
+  readonly envelopes: readonly Envelope[];
 }
 
 /** randomInt()'s widest range. */
@@ -25,8 +25,15 @@ export class Ledger {
 
   // Out
   #nextId = 1;
-  /** Sent on the present connection, not acknowledged; in order. */
-  #waiting: SentRecord[] = [];
+  /**
+   * Sent on the present connection, not acknowledged, from index #from on, in order. Lists beside each other: an object for every
+   * record to every peer that lives for a round trip is what garbage collection takes longest over.
+   * Of a piece of a record that is not the last there is no envelope.
+   */
+  #envelopes: (Envelope | undefined)[] = [];
+  #sizes: number[] = [];
+  #times: number[] = [];
+  #from = 0;
   /** Of earlier connections: envelopes in doubt and the numbers they had. */
   #doubt = new Map<Envelope, number>();
   readonly #arrived = new Arrived();
@@ -57,12 +64,12 @@ export class Ledger {
   }
 
   get unacknowledged(): number {
-    return this.#waiting.length;
+    return this.#envelopes.length - this.#from;
   }
 
   /** When the oldest unacknowledged record was sent; undefined: none. */
   get waitingSinceMs(): number | undefined {
-    return this.#waiting[0]?.sentMs;
+    return this.#times[this.#from];
   }
 
   // --- out -----------------------------------------------------------------------------------------------------------
@@ -74,28 +81,52 @@ export class Ledger {
 
   /** Notes that the record `nextId` was sent. */
   sent(envelope: Envelope | undefined, bytes: number, sentMs: number): void {
-    this.#waiting.push({ id: this.#nextId++, envelope, bytes, sentMs });
+    this.#nextId++;
+    this.#envelopes.push(envelope);
+    this.#sizes.push(bytes);
+    this.#times.push(sentMs);
   }
 
-  /** Everything up to this number has arrived. Returns what was not known of it. Throws ProtocolError `ack_ahead`. */
-  acknowledged(id: number): readonly SentRecord[] {
+  /** Everything up to this number has arrived. undefined: that was known. Throws ProtocolError `ack_ahead`. */
+  acknowledged(id: number): Acknowledged | undefined {
     if (id >= this.#nextId) throw ackAhead(id, this.#nextId - 1);
-    const [oldest] = this.#waiting;
-    const done = oldest && id >= oldest.id ? this.#waiting.splice(0, id - oldest.id + 1) : [];
-    for (const { envelope } of done) if (envelope) this.#arrived.add(envelope);
+    const oldest = this.#nextId - this.unacknowledged;
+    if (id < oldest) return undefined;
+    const end = this.#from + id - oldest + 1;
+    const envelopes: Envelope[] = [];
+    let bytes = 0;
+    for (let at = this.#from; at < end; at++) {
+      bytes += this.#sizes[at]!;
+      const envelope = this.#envelopes[at];
+      if (!envelope) continue;
+      this.#arrived.add(envelope);
+      envelopes.push(envelope);
+      this.#envelopes[at] = undefined;
+    }
+    const done = { bytes, sentMs: this.#times[end - 1]!, envelopes };
+    this.#from = end;
+    if (2 * end > this.#envelopes.length) this.#closeUp();
     return done;
   }
 
   /** The connection ended: what it had taken and is not known to have arrived, in order. */
   suspend(): Returned {
     const returned: Envelope[] = [];
-    for (const { envelope, id } of this.#waiting) {
+    const oldest = this.#nextId - this.unacknowledged;
+    for (let at = this.#from; at < this.#envelopes.length; at++) {
+      const envelope = this.#envelopes[at];
       if (!envelope) continue;
       returned.push(envelope);
-      this.#doubt.set(envelope, id);
+      this.#doubt.set(envelope, oldest + at - this.#from);
     }
-    this.#waiting = [];
+    this.#from = this.#envelopes.length;
+    this.#closeUp();
     return returned;
+  }
+
+  #closeUp(): void {
+    for (const list of [this.#envelopes, this.#sizes, this.#times]) list.splice(0, this.#from);
+    this.#from = 0;
   }
 
   /**
