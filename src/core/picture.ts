@@ -2,8 +2,8 @@
 // which peer. Late joiners are given it.
 import { Claims } from './claims.ts';
 import { type Envelope, sizeOf } from './message.ts';
-import { Recent } from './recent.ts';
 import { Roster, type RosterLimits } from './roster.ts';
+import { Shares } from './shares.ts';
 
 export interface PictureLimits {
   readonly units: number;
@@ -24,12 +24,12 @@ export class Picture {
   readonly roster: Roster;
   /** Uids that two say are theirs. */
   readonly claims = new Claims();
-  readonly #units: Recent<Envelope>;
-  readonly #alerts: Recent<Envelope>;
+  readonly #units: Shares<Envelope>;
+  readonly #alerts: Shares<Envelope>;
 
   constructor({ units, alerts, bytes, roster }: PictureLimits = PICTURE_LIMITS) {
-    this.#units = new Recent({ entries: units, bytes, sizeOf });
-    this.#alerts = new Recent({ entries: alerts, bytes, sizeOf });
+    this.#units = shared(units, bytes);
+    this.#alerts = shared(alerts, bytes);
     this.roster = new Roster(roster);
   }
 
@@ -89,4 +89,9 @@ export class Picture {
   alertUids(): string[] {
     return this.#alerts.keys();
   }
+}
+
+/** Each peer has a part of it: one that makes up units costs those of others nothing. */
+function shared(entries: number, bytes: number): Shares<Envelope> {
+  return new Shares({ entries, bytes, sizeOf, ownerOf: ({ from }) => from });
 }

@@ -1,12 +1,13 @@
 // A bounded map whose entries belong to somebody. When it holds too much, whoever adds beyond an equal share loses of his own
 // what was not renewed for longest, and only who has less than that takes from who has most: a flood costs nobody else anything.
-import type { RecentLimits } from './recent.ts';
 
-export interface SharesOptions<Value> extends RecentLimits {
+export interface SharesOptions<Value> {
+  readonly entries: number;
+  readonly bytes: number;
   sizeOf(value: Value): number;
   ownerOf(value: Value): string;
   /** Told of what had to go for newer ones. */
-  onForget(key: string, value: Value): void;
+  onForget?(key: string, value: Value): void;
 }
 
 interface Share {
@@ -33,8 +34,17 @@ export class Shares<Value> {
     return this.#values.get(key);
   }
 
+  /** In order of their setting, whosever they are. */
   keys(): string[] {
     return [...this.#values.keys()];
+  }
+
+  values(): IterableIterator<Value> {
+    return this.#values.values();
+  }
+
+  entries(): IterableIterator<[string, Value]> {
+    return this.#values.entries();
   }
 
   /** The value as it is, as the newest of its owner. */
@@ -46,9 +56,18 @@ export class Shares<Value> {
 
   /** Keeps the value as the newest of its owner. */
   set(key: string, value: Value): void {
-    this.delete(key);
-    const owner = this.#options.ownerOf(value);
-    this.#put(key, value, owner);
+    const { ownerOf } = this.#options;
+    const owner = ownerOf(value);
+    const before = this.#values.get(key);
+    if (before !== undefined && ownerOf(before) === owner) {
+      this.replace(key, value);
+      this.renew(key, value);
+      this.#values.delete(key);
+      this.#values.set(key, value);
+    } else {
+      this.delete(key);
+      this.#put(key, value, owner);
+    }
     while (this.#isFull()) this.#forgetFor(owner);
   }
 
@@ -108,6 +127,6 @@ export class Shares<Value> {
     const key = victim.keys.values().next().value!;
     const value = this.#values.get(key)!;
     this.delete(key);
-    this.#options.onForget(key, value);
+    this.#options.onForget?.(key, value);
   }
 }

@@ -218,6 +218,25 @@ describe('a peer that lies in contacts', () => {
     assert.deepEqual(bench.hub.picture.roster.uids().slice(0, 4), ['u', 'v', 'w', 'flood-96'], 'nor keeps others out');
   });
 
+  for (const [what, type] of [
+    ['units', 'a-f-G-U-C'],
+    ['alerts', 'b-a-o-tbl'],
+  ] as const) {
+    test(`crowds nobody’s ${what} but its own out of what late joiners are told`, () => {
+      const roster = { contacts: 100, bytes: 1 << 20, ways: 8, namesakes: 4 };
+      const bench = new Bench({ picture: { units: 8, alerts: 8, bytes: 1 << 20, roster } });
+      const [honest, liar] = [bench.join('honest'), bench.join('liar')];
+      for (const uid of ['u', 'v', 'w']) honest.port.deliver(inbound(position(uid, { type })));
+      for (let each = 0; each < 100; each++) liar.port.deliver(inbound(position(`flood-${each}`, { type })));
+      honest.port.deliver(inbound(position('x', { type })));
+      const late = bench.join('late');
+      bench.clock.advance(1_000);
+      const told = late.events.map(({ uid }) => uid);
+      assert.deepEqual(told.slice(0, 3), ['u', 'v', 'w']);
+      assert.deepEqual([told.length, told.filter((uid) => uid.startsWith('flood')).length, told.at(-1)], [8, 4, 'x']);
+    });
+  }
+
   test('cannot cancel by its going what others still tell of', () => {
     const { honest, liar, witness } = scene();
     honest.port.deliver(inbound(position('u')));

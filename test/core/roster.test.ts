@@ -1,41 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Envelope } from '../../src/core/message.ts';
-import { Recent } from '../../src/core/recent.ts';
 import { Roster } from '../../src/core/roster.ts';
 
 const notice = (size = 64) => ({ wire: { format: 'fed', bytes: Buffer.alloc(size) } }) as unknown as Envelope;
 const way = (peer: string, origin = '') => ({ peer, origin });
 const limits = { contacts: 100, bytes: 1e6, ways: 3, namesakes: 4 };
-
-test('what was not renewed for longest is forgotten, by number and by bytes', () => {
-  const gone: string[] = [];
-  const recent = new Recent<string>({
-    entries: 3,
-    bytes: 10,
-    sizeOf: ({ length }) => length,
-    onForget: (key) => gone.push(key),
-  });
-  for (const key of ['a', 'b', 'c']) recent.set(key, 'xx');
-  recent.set('a', 'xx');
-  recent.set('d', 'xx');
-  assert.deepEqual([gone, recent.keys()], [['b'], ['c', 'a', 'd']]);
-  recent.replace('c', 'xxxxx');
-  recent.replace('none', 'xxxxx');
-  recent.set('e', 'xxx');
-  assert.deepEqual(
-    [gone, recent.keys()],
-    [
-      ['b', 'c'],
-      ['a', 'd', 'e'],
-    ],
-  );
-  recent.set('f', 'x'.repeat(50));
-  assert.deepEqual(recent.keys(), ['f'], 'one larger than the bound stands alone');
-  recent.delete('f');
-  for (const key of ['a', 'b', 'c']) recent.set(key, 'xxx');
-  assert.equal(recent.size, 3);
-});
 
 test('ways are few, the latest used first; a contact is there until the last of them ends', () => {
   const roster = new Roster(limits);

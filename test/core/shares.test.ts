@@ -15,6 +15,42 @@ function sharesOf(entries: number, bytes = 1000) {
   return { shares, gone };
 }
 
+test('of one owner alone what was not renewed for longest goes, by number and by bytes', () => {
+  const { shares, gone } = sharesOf(3, 10);
+  for (const key of ['a', 'b', 'c']) shares.set(key, 'o2');
+  shares.set('a', 'o2');
+  shares.set('d', 'o2');
+  assert.deepEqual([gone, shares.keys()], [['b'], ['c', 'a', 'd']]);
+  shares.replace('c', 'o5');
+  shares.set('e', 'o3');
+  assert.deepEqual(
+    [gone, shares.keys(), [...shares.values()], [...shares.entries()].at(-1)],
+    [
+      ['b', 'c'],
+      ['a', 'd', 'e'],
+      ['o2', 'o2', 'o3'],
+      ['e', 'o3'],
+    ],
+  );
+  shares.set('a', 'o7');
+  assert.deepEqual(shares.keys(), ['e', 'a'], 'it counts as it is now');
+  shares.set('f', 'o50');
+  assert.deepEqual(shares.keys(), ['f'], 'one larger than the bound stands alone');
+  shares.delete('f');
+  for (const key of ['a', 'b', 'c']) shares.set(key, 'o3');
+  assert.equal(shares.size, 3);
+});
+
+test('what is set again is the newest of all, whether its owner changes or not', () => {
+  const { shares } = sharesOf(4);
+  for (const key of ['1', '2', '3']) shares.set(key, 'a1');
+  shares.set('1', 'a1');
+  shares.set('2', 'b1');
+  assert.deepEqual(shares.keys(), ['3', '1', '2']);
+  for (const key of ['4', '5']) shares.set(key, 'a1');
+  assert.deepEqual(shares.keys(), ['1', '2', '4', '5']);
+});
+
 test('who has more than an equal share loses of his own what he did not renew for longest', () => {
   const { shares, gone } = sharesOf(6);
   for (const key of ['a1', 'a2', 'b1', 'b2', 'b3', 'b4']) shares.set(key, `${key[0]}1`);
