@@ -1,7 +1,7 @@
 // What a delivery costs when one side speaks another language than the other: phones' XML in, federation out, and back.
 import { startRelay } from './relays.ts';
 import { type Row, report, round } from './report.ts';
-import { certificates, receivers, run, sender } from './stand.ts';
+import { certificates, receivers, run, sender, warmUp } from './stand.ts';
 
 const WAYS = [
   { from: 'fed2', to: 'fed2' },
@@ -12,7 +12,6 @@ const WAYS = [
 const PEERS = 10;
 const PER_SECOND = 1_000;
 const BURSTS = [1, 100] as const;
-const WARM_UP_S = 1;
 const MEASURED_S = 2;
 
 const folder = certificates(PEERS + 1);
@@ -25,9 +24,9 @@ for (const { from: fromDialect, to: toDialect } of WAYS) {
   const to = await receivers(side(toDialect), PEERS);
   const from = await sender(side(fromDialect));
   for (const burst of BURSTS) {
-    const pace = (seconds: number) => ({ events: PER_SECOND * seconds, perSecond: PER_SECOND, burst });
-    await run(relay, from, to, pace(WARM_UP_S));
-    const result = await run(relay, from, to, pace(MEASURED_S));
+    const pace = { perSecond: PER_SECOND, burst };
+    await warmUp(relay, from, to, pace);
+    const result = await run(relay, from, to, { ...pace, events: PER_SECOND * MEASURED_S });
     if (!plain.has(burst)) plain.set(burst, result.cpuUsPerDelivery);
     rows.push({
       in: fromDialect === 'cot' ? 'XML' : 'v2',

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { BENCH_KEY } from './dialect/portal.ts';
 import { startWaystation } from './relays.ts';
 import { median, type Row, report, round } from './report.ts';
-import { certificates, receivers, run, sender } from './stand.ts';
+import { certificates, receivers, run, sender, warmUp } from './stand.ts';
 
 const PEERS = 10;
 const PER_SECOND = 1_000;
@@ -16,7 +16,6 @@ const WAYS = [
   { what: 'portal to portal, federation bytes', dialect: 'portalFed', port: 'portal' },
   { what: 'portal to portal, XML', dialect: 'portalXml', port: 'portal' },
 ] as const;
-const WARM_UP_S = 2;
 const MEASURED_S = 2;
 /** Taken in turns, so that what else the machine does meets all alike. */
 const TIMES = 3;
@@ -35,9 +34,9 @@ for (let time = 0; time < TIMES; time++) {
     const to = await receivers(side, PEERS);
     const from = await sender(side);
     for (const burst of BURSTS) {
-      const pace = (seconds: number) => ({ events: PER_SECOND * seconds, perSecond: PER_SECOND, burst });
-      await run(relay, from, to, pace(WARM_UP_S));
-      const { delivered, cpuUsPerDelivery } = await run(relay, from, to, pace(MEASURED_S));
+      const pace = { perSecond: PER_SECOND, burst };
+      await warmUp(relay, from, to, pace);
+      const { delivered, cpuUsPerDelivery } = await run(relay, from, to, { ...pace, events: PER_SECOND * MEASURED_S });
       const before = found.get(`${what} ${burst}`) ?? { delivered: 1, cpu: [] };
       before.cpu.push(cpuUsPerDelivery);
       found.set(`${what} ${burst}`, { ...before, delivered: Math.min(before.delivered, delivered) });

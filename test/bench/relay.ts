@@ -3,7 +3,7 @@
 // take turns: what else the machine does meets all alike, and each is measured when it has long compiled what it runs.
 import { DIALECT, missing, type RelayName, type Running, startRelay } from './relays.ts';
 import { median, report, round } from './report.ts';
-import { certificates, type Pace, type Run, receivers, run, sender } from './stand.ts';
+import { certificates, type Pace, type Run, receivers, run, sender, warmUp } from './stand.ts';
 
 const RELAYS: readonly RelayName[] = ['waystation', 'grpc-js', 'nats-server', 'mosquitto'];
 /** Events one by one, as units report; and many at once, as after a gap in the network or from a busy server. */
@@ -12,8 +12,6 @@ const PACES = [
   { connections: 10, perSecond: 1_000, burst: 100 },
   { connections: 50, perSecond: 400, burst: 1 },
 ] as const;
-/** Faster than what is measured: 16,000 events are what it takes until nothing is compiled any more. */
-const WARM_UP = { seconds: 4, faster: 4 };
 const MEASURED_S = 2;
 const ROUNDS = 5;
 
@@ -30,14 +28,10 @@ async function measure({ connections, perSecond, burst }: (typeof PACES)[number]
       return { name, relay, to: await receivers(side, connections), from: await sender(side), runs: [] as Run[] };
     }),
   );
-  const pace = (seconds: number, faster = 1): Pace => ({
-    events: perSecond * faster * seconds,
-    perSecond: perSecond * faster,
-    burst,
-  });
-  for (const { relay, from, to } of stands) await run(relay, from, to, pace(WARM_UP.seconds, WARM_UP.faster));
+  for (const { relay, from, to } of stands) await warmUp(relay, from, to, { perSecond, burst });
+  const pace: Pace = { events: perSecond * MEASURED_S, perSecond, burst };
   for (let turn = 0; turn < ROUNDS; turn++) {
-    for (const { relay, from, to, runs } of stands) runs.push(await run(relay, from, to, pace(MEASURED_S)));
+    for (const { relay, from, to, runs } of stands) runs.push(await run(relay, from, to, pace));
   }
   for (const { from, to } of stands) await Promise.all([from.stop(), to.peer.stop()]);
   return new Map(stands.map(({ name, runs }) => [name, runs]));
