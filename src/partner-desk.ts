@@ -69,6 +69,10 @@ export class PartnerDesk implements NodeService {
         if (partner) this.#asked.set(partner, { atMs: clock.wallMs(), outcome });
         if (outcome === 'ok') this.#heard(partner, 'received');
       },
+      onRemoved: (partner) => {
+        for (const known of [this.#last, this.#pings, this.#asked, this.#contactMs, this.#counts])
+          known.delete(partner);
+      },
     });
   }
 

@@ -210,7 +210,7 @@ function relayPeer(peer: PeerStatus): RelayPeer {
   };
 }
 
-/** The status without what is nobody else's business: addresses, fingerprints, policies, clients by name, paths of fixes. */
+/** The status without what is nobody else's business: addresses, fingerprints, policies, clients by name, and warnings that name them. */
 export function relaySummary(status: RelayStatus): RelaySummary {
   const { name, id, version, now, startedAt, uptimeMs, certificates, units, contacts, warnings, memory } = status;
   return {
@@ -226,7 +226,7 @@ export function relaySummary(status: RelayStatus): RelaySummary {
     totals: status.totals,
     units,
     contacts,
-    warnings: warnings.map(({ code, words }) => ({ code, words })),
+    warnings: warnings.map(({ code }) => ({ code, words: code.replaceAll('_', ' ') })),
     rssBytes: memory.rssBytes,
   };
 }

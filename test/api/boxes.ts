@@ -107,7 +107,7 @@ export class Box {
       totals: totals(this.hub),
       units: this.hub.picture.units,
       contacts: this.hub.picture.contacts,
-      warnings: [{ code: 'disk', words: 'the disk is full', fix: 'SECRET' }],
+      warnings: [{ code: 'disk', words: 'SECRET is called like another', fix: 'SECRET' }],
       memory: { rssBytes: 1 },
       host: { temperatureC: null, underVoltage: null, storage: null, wear: null },
       words: { drop: DROP_WORDS, close: CLOSE_WORDS },

@@ -87,6 +87,11 @@ test('G5: two boxes, two factors, read-only', { skip: noCurl }, async (t) => {
       const { latency_ms, ...answer } = await ping(at, name);
       assert.deepEqual(answer, { peer: name, ok: true, outcome: 'ok', status: 200, error: null }, node);
       assert.ok(latency_ms >= 0 && latency_ms < 20_000);
+      const [{ pings, asked, calls }] = (await ask(at, 'GET', '/api/federation/partners')).json.partners;
+      assert.deepEqual([pings.out.outcome, pings.out.error], ['ok', null]);
+      // Who pinged first has not been pinged yet.
+      assert.deepEqual([pings.in !== null, asked?.outcome], at === b ? [true, 'ok'] : [false, undefined]);
+      assert.deepEqual(calls[0].outcome, 'ok');
     }
   });
 

@@ -91,6 +91,8 @@ export interface PartnersOptions {
   shown(request: IncomingMessage): Shown | undefined;
   /** A partner was refused, or let in: for the counters. `''`: nobody we know. */
   onAsked(partner: string, outcome: 'ok' | PartnerRefusal): void;
+  /** It is no partner any more: another may be called so. */
+  onRemoved(partner: string): void;
 }
 
 export interface Admitted {
@@ -172,6 +174,7 @@ export class Partners {
     this.#partners = this.#partners.filter((one) => one !== partner);
     this.#right.delete(name);
     this.#save();
+    this.#options.onRemoved(name);
   }
 
   /** Both factors of whoever asks. Rejects with Refusal: 403 the certificate, 401 the secret, 429 too many wrong tries. */

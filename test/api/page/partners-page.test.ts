@@ -81,6 +81,17 @@ test('G5: Unreachable is who does not answer, and not who refuses', async (t) =>
   assert.equal((await server.post('/partners/ping', { name: 'nobody' })).status, 404);
 });
 
+test('another partner of the same name begins anew', async (t) => {
+  const { far, box, server } = await serve(t);
+  assert.equal(badge((await server.post('/partners/ping', { name: 'hq' })).text, 'hq'), '● Answers');
+  box.desk.partners.remove('hq');
+  assert.match((await server.get('/partners')).text, /<p>There is none\./);
+  await box.add('hq', far);
+  const { text } = await server.get('/partners');
+  assert.equal(badge(text, 'hq'), '▲ not called since the start');
+  assert.equal(fact(text, 'hq', 'Last contact'), 'none since the start');
+});
+
 test('partners are for whoever is logged in, and a ping is no other page’s to send', async (t) => {
   const { server, box } = await serve(t);
   const { status, headers } = await server.stranger.get('/partners');
