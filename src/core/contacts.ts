@@ -43,7 +43,7 @@ export class Contacts {
   readonly #hub: ContactsHub;
   readonly #unheard = new Unheard();
 
-  /** Whoever spoke last was known before. */
+  /** Whoever spoke last was known before; nobody was told otherwise since. */
   #lastMet: { readonly position: Envelope; readonly notice: Envelope } | undefined;
 
   constructor(picture: Picture, events: EventLog, hub: ContactsHub) {
@@ -169,6 +169,7 @@ export class Contacts {
     const { contact } = notice.message as ContactNotice;
     const known = this.#roster.entry(contact.uid)?.contact;
     this.#roster.enrol(contact, way, notice);
+    this.#lastMet = undefined;
     if (peer.spec.durable) this.#hub.lastWays.met(contact.uid, contact.callsign, peer.spec.key);
     if (known?.callsign === contact.callsign) return;
     this.#events.add({ type: 'contact_joined', ...contact, peer: peer.spec.key });
@@ -191,6 +192,7 @@ export class Contacts {
   /** The last way to a contact ended: told to those who might know that it was there. */
   #left(peer: Peer, { contact, notice }: RosterEntry, { groups, provenance, hops }: Stamps): void {
     this.#picture.forget(contact.uid);
+    this.#lastMet = undefined;
     this.#events.add({ type: 'contact_left', ...contact, peer: peer.spec.key });
     const { unitType, unitTeam } = notice.message as ContactNotice;
     const stamps = { groups: notice.groups.length > 0 ? notice.groups : groups, provenance, hops };

@@ -1,6 +1,7 @@
 // The hub: takes decoded messages from sessions and offers them to the other peers' queues, synchronously, waiting for
 // nobody. admit -> seen -> picture -> for every other peer: permit, carries, offer, pump.
 import type { Clock } from '../lib/clock.ts';
+import { Announced } from './announced.ts';
 import { Backlog } from './backlog.ts';
 import { type Budget, LinkBudget, NO_BUDGET, type Usage } from './budget.ts';
 import { type CatchUp, catchUp } from './catch-up.ts';
@@ -59,6 +60,7 @@ export class Hub implements HubPort {
   readonly #events: EventLog;
   readonly #limits: HubLimits;
   readonly #backlog: Backlog;
+  readonly #announced = new Announced();
   readonly #copies: Copies;
   readonly #trackOf: TrackOf | undefined;
   readonly #disk: OutboxDisk | undefined;
@@ -376,10 +378,8 @@ export class Hub implements HubPort {
       policy: this.#rulebook.policyOf(spec),
       queue: this.#rulebook.queueOf(spec.link) ?? this.#limits.queue,
       budget: this.#budgetOf(spec.link),
-      backlog: this.#backlog,
-      trackOf: this.#trackOf,
-      clock: this.#clock,
-      timings: this.timings,
+      ...{ backlog: this.#backlog, announced: this.#announced, trackOf: this.#trackOf },
+      ...{ clock: this.#clock, timings: this.timings },
       noticeOf: (uid, position) => this.#contacts.noticeOf(uid, position),
     });
     peer.givenName = this.#rulebook.nameOf(spec.key);

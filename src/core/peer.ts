@@ -1,6 +1,7 @@
 // A remote end we know. It outlives its sessions and owns its policy, its queue and its counters.
 // Every message offered to it is, in the end, sent, dropped for a named reason, or still waiting: the books always balance.
 import type { Clock } from '../lib/clock.ts';
+import type { Announced, Told } from './announced.ts';
 import type { Backlog } from './backlog.ts';
 import type { LinkBudget, Spender } from './budget.ts';
 import type { CatchUp } from './catch-up.ts';
@@ -28,10 +29,6 @@ import type { Timings } from './timings.ts';
 /** Messages of the current picture given to a late joiner per step, and the pause between steps. */
 export const CATCH_UP_STEP = 25;
 export const CATCH_UP_PAUSE_MS = 50;
-/** Contacts remembered as announced on one connection. Of those forgotten some may be announced again. */
-const MAX_INTRODUCED = 20_000;
-/** Of these so many are found without looking for them. */
-const MAX_TOLD = 1024;
 
 /** Of each lane that is kept, taken up from the disk before they are needed. Fewer, all three together, than the smallest queue holds. */
 const UNSHELVED = 5;
@@ -55,6 +52,8 @@ export interface PeerOptions {
   /** What waits for all peers. */
   readonly backlog: Backlog;
   readonly trackOf: TrackOf | undefined;
+  /** Contacts, and who was told of them. */
+  readonly announced: Announced;
   readonly clock: Clock;
   readonly timings: Timings;
   /** Where what must not be lost is kept; undefined: this peer does not outlive its connection. */
@@ -109,10 +108,8 @@ export class Peer implements Spender {
   /** When what waits for its time will be looked at. */
   #dueMs = Number.POSITIVE_INFINITY;
   #cancelDue: (() => void) | undefined;
-  /** Uid and callsign of the contacts announced on this connection; undefined: its protocol announces none. */
-  #introduced: Map<string, string> | undefined;
-  /** Notices whose contacts are among them, each in the place of its number: to ask here is quicker. */
-  readonly #told: (Envelope | undefined)[] = [];
+  /** Contacts announced on this connection; undefined: its protocol announces none. */
+  #introduced: Told | undefined;
   /** A session is being handed a message: what comes up meanwhile waits its turn. */
   #sending = false;
   /** It is being told what was before it came: that says nothing of how long the relay takes. */
@@ -337,7 +334,7 @@ export class Peer implements Spender {
     const position = isPositionLane(lane) && message.kind === 'event';
     if (position && this.#introduced && !this.#introduce(envelope, message.event, this.#introduced)) return false;
     if (!this.#handOver(envelope)) return false;
-    if (message.kind === 'contact') this.#note(message);
+    if (message.kind === 'contact') this.#note(message, envelope.seq);
     else if (position && !(envelope.receivedMs < this.newestSentMs!)) this.newestSentMs = envelope.receivedMs;
     if (!this.session?.acknowledges) this.arrived(envelope);
     return true;
@@ -370,19 +367,17 @@ export class Peer implements Spender {
    * Whoever keeps contacts is told who it is before where it is, on the wire itself: whatever the policy was when the contact
    * became known, and whatever befell the queue since. False: the wire is full.
    */
-  #introduce(envelope: Envelope, position: CotEvent, introduced: Map<string, string>): boolean {
+  #introduce(envelope: Envelope, position: CotEvent, introduced: Told): boolean {
     const notice = this.#options.noticeOf(position.uid, envelope);
-    if (!notice || this.#told[notice.seq % MAX_TOLD] === notice) return true;
+    if (!notice) return true;
     const message = notice.message as ContactNotice;
-    if (introduced.get(position.uid) !== message.contact.callsign) {
-      if (notice.from === this.spec.key || this.#refusal(notice, position)) return true;
-      if (!this.session?.meets || !saysAll(envelope.groups, notice.groups)) {
-        if (!this.#handOver(notice)) return false;
-        this.lanes[notice.lane]!.offered++;
-      }
-      this.#note(message);
+    if (introduced.knows(message.contact)) return true;
+    if (notice.from === this.spec.key || this.#refusal(notice, position)) return true;
+    if (!this.session?.meets || !saysAll(envelope.groups, notice.groups)) {
+      if (!this.#handOver(notice)) return false;
+      this.lanes[notice.lane]!.offered++;
     }
-    this.#told[notice.seq % MAX_TOLD] = notice;
+    this.#note(message, notice.seq);
     return true;
   }
 
@@ -390,15 +385,12 @@ export class Peer implements Spender {
   #isNoNews({ message }: Envelope): boolean {
     if (message.kind !== 'contact') return false;
     if (this.session && !this.session.carries(message)) return true;
-    return message.op !== 'delete' && this.#introduced?.get(message.contact.uid) === message.contact.callsign;
+    return message.op !== 'delete' && this.#introduced?.knows(message.contact) === true;
   }
 
-  #note({ op, contact }: ContactNotice): void {
-    if (!this.#introduced) return;
-    this.#introduced.delete(contact.uid);
-    if (op === 'delete') return void this.#told.fill(undefined);
-    this.#introduced.set(contact.uid, contact.callsign);
-    if (this.#introduced.size > MAX_INTRODUCED) this.#introduced.delete(this.#introduced.keys().next().value!);
+  #note({ op, contact }: ContactNotice, seq: number): void {
+    if (op === 'delete') this.#introduced?.delete(contact.uid);
+    else this.#introduced?.add(contact, seq);
   }
 
   // --- late joiners --------------------------------------------------------------------------------------------------
@@ -430,8 +422,7 @@ export class Peer implements Spender {
     this.#catchUp = catchUp;
     this.#hadWaited = this.queue.waiting();
     this.queue.resume();
-    this.#introduced = keepsContacts ? new Map() : undefined;
-    this.#told.fill(undefined);
+    this.#introduced = keepsContacts ? this.#options.announced.begin() : undefined;
     this.upSinceWallMs = this.#options.clock.wallMs();
     this.downSinceWallMs = undefined;
     this.#downSinceMs = undefined;
@@ -453,6 +444,7 @@ export class Peer implements Spender {
     this.line.end();
     this.#ready = false;
     this.rttMs = undefined;
+    this.#introduced?.end();
     this.#introduced = undefined;
     this.#catchUp = undefined;
     this.#cancelCatchUp?.();

@@ -238,3 +238,15 @@ test('thousands of contacts of one name do not make a message to that name expen
   a.port.deliver(inbound(chat('m', { destCallsigns: new Array(1000).fill('BRAVO') })));
   for (const name of ['b', 'c']) assert.equal(bench.peer(name).lanes[CHAT]!.offered, 1);
 });
+
+test('a position that waited is announced by the name that its unit has by then', () => {
+  const bench = new Bench();
+  const [a, b, c] = [bench.join('a'), bench.join('b'), bench.join('c')];
+  b.room = 0;
+  for (const timeMs of [START_MS, START_MS + 1_000]) a.port.deliver(inbound(position('u', { timeMs })));
+  c.port.deliver(contact('update', 'u', 'NEW'));
+  b.room = Number.POSITIVE_INFINITY;
+  b.port.writable();
+  const said = b.sent.map(({ message }) => (message.kind === 'contact' ? message.contact.callsign : message.kind));
+  assert.deepEqual(said, ['NEW', 'event']);
+});
