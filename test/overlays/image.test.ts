@@ -139,3 +139,9 @@ test('the boot partition is shared by those who use it at the same time, and let
     false,
   ]);
 });
+
+test('a GPS receiver sets the clock: gpsd reads it although no program asks for positions', () => {
+  assert.match(read('overlays/image/etc/chrony/chrony.conf'), /^refclock SHM 0 refid GPS/m);
+  assert.match(read('overlays/image/etc/default/gpsd'), /^GPSD_OPTIONS="-n"$/m);
+  assert.match(read('overlays/image/etc/default/gpsd'), /^USBAUTO="true"$/m);
+});
