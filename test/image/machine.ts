@@ -29,6 +29,8 @@ export interface MachineOptions {
   /** What the board's clock says at start, as QEMU's -rtc base; default: a board without a clock (1970). */
   readonly clock?: string;
   readonly append?: string;
+  /** The board's time jumps over what it idles away: a day of an idle box costs minutes. Whoever it talks to seems to answer late. */
+  readonly hasty?: boolean;
   readonly cardBytes?: number;
 }
 
@@ -137,7 +139,7 @@ export class Machine {
   /** Stops in the middle of whatever it does; `thaw` goes on from there, also in a clone. */
   async freeze(): Promise<void> {
     await this.monitor(`migrate "exec:cat >'${this.#state}'"\nquit`);
-    await this.off(300_000);
+    await this.off(900_000);
     if (!existsSync(this.#state)) throw new Error('it could not be frozen');
   }
 
@@ -148,7 +150,7 @@ export class Machine {
 
   start(more: readonly string[] = []): void {
     if (this.#process) throw new Error('it runs already');
-    const { folder, offline, clock, append, captive, tap } = this.#options;
+    const { folder, offline, clock, append, captive, tap, hasty } = this.#options;
     const { kernel, initrd, cmdline } = this.#firmware();
     writeFileSync(join(folder, 'kernel'), kernel);
     writeFileSync(join(folder, 'initrd'), initrd);
@@ -162,7 +164,7 @@ export class Machine {
       ...['-M', 'virt', '-cpu', 'cortex-a53', '-smp', '2', '-m', '1024'],
       // The guest's time is what it executes, at 250 million instructions a second: a busy host makes it slow, not late, so that its
       // timeouts and its watchdog mean what they mean on a board.
-      ...['-accel', 'tcg,thread=single', '-icount', 'shift=2,align=off,sleep=on'],
+      ...['-accel', 'tcg,thread=single', '-icount', `shift=2,align=off,sleep=${hasty ? 'off' : 'on'}`],
       ...['-display', 'none', '-nodefaults', '-no-reboot', '-serial', 'stdio'],
       ...['-monitor', `unix:${join(folder, 'monitor')},server=on,wait=off`],
       ...['-drive', `if=none,id=d0,file=${this.disk},format=raw,cache=writeback`, '-device', 'virtio-blk-pci,drive=d0'],

@@ -1,29 +1,34 @@
 // sudo npm run image:test [-- SCENARIO…]: boots the image in QEMU and does to it what the field will. As root on Debian (it builds the image
-// when the sources are newer). Without names all but `cuts` and `idle` run, about two hours. `cuts:N` is N power cuts at random moments (default 20).
+// when the sources are newer). Without names all but `cuts`, `idle` and `day` run, about two hours. `cuts:N` is N power cuts at random moments (default 20).
 import { Hub, prepare } from './lab.ts';
 import { cutAll } from './machine.ts';
 import { bootScenarios } from './scenarios/boot.ts';
 import { cutScenario } from './scenarios/cuts.ts';
 import { faultScenarios } from './scenarios/faults.ts';
+import { gpsScenario } from './scenarios/gps.ts';
+import { idleScenarios } from './scenarios/idle.ts';
 import { outsideScenarios } from './scenarios/outside.ts';
 import { ratioScenario } from './scenarios/ratio.ts';
 import type { Scenario } from './scenarios/scenario.ts';
 import { updateScenarios } from './scenarios/update.ts';
 import { wifiScenario } from './scenarios/wifi.ts';
 
+/** Only when asked for. */
+const LONG = ['cuts', 'idle', 'day'];
 const SCENARIOS: readonly Scenario[] = [
   ...bootScenarios,
+  ...idleScenarios,
   ...faultScenarios,
   ...updateScenarios,
   ...outsideScenarios,
+  gpsScenario,
   wifiScenario,
   ratioScenario,
   cutScenario,
 ];
 
 async function main(wanted: readonly string[]): Promise<number> {
-  const names =
-    wanted.length > 0 ? wanted : SCENARIOS.map(({ name }) => name).filter((name) => name !== 'cuts' && name !== 'idle');
+  const names = wanted.length > 0 ? wanted : SCENARIOS.map(({ name }) => name).filter((name) => !LONG.includes(name));
   const unknown = names.find((name) => !SCENARIOS.some((one) => one.name === name.split(':')[0]));
   if (unknown) {
     console.error(

@@ -12,6 +12,7 @@ import {
   PORTS,
   pinIn,
   provisionCard,
+  START_MS,
   ssh,
   untilLinked,
   untilReady,
@@ -39,14 +40,14 @@ export async function runningBox(lab: Lab, name: string, options: Partial<Machin
   return copy;
 }
 
-async function copyOf(lab: Lab, of: string, name: string, options: Partial<MachineOptions>): Promise<Machine> {
+export async function copyOf(lab: Lab, of: string, name: string, options: Partial<MachineOptions>): Promise<Machine> {
   const copy = new Machine({ image: lab.image, folder: lab.folder(name), ports: PORTS, ...options });
   await copy.cloneOf(new Machine({ image: lab.image, folder: lab.folder(of) }));
   return copy;
 }
 
 /** Once for each image: a card is provisioned and started, the box frozen as it relays, and a copy of it switched off. */
-async function prepared(lab: Lab): Promise<void> {
+export async function prepared(lab: Lab): Promise<void> {
   const note = join(lab.folder('known'), 'box.json');
   if (existsSync(note) && statSync(note).mtimeMs > statSync(lab.image).mtimeMs) {
     const { ports, ...box } = JSON.parse(readFileSync(note, 'utf8'));
@@ -75,7 +76,7 @@ async function prepared(lab: Lab): Promise<void> {
 
 export async function powerOff(lab: Lab, box: Machine): Promise<void> {
   await ssh(lab, box, 'systemctl --no-block poweroff').catch(() => {});
-  await box.off(180_000);
+  await box.off(START_MS);
 }
 
 const event = (uid: string) => {
@@ -95,7 +96,7 @@ export async function passes(lab: Lab, box: Machine, uid: string): Promise<void>
   const here = connect(box.ports.get(PHONES)!, '127.0.0.1');
   here.on('error', () => {});
   try {
-    for (let tries = 0; tries < 60; tries += 1) {
+    for (const until = performance.now() + START_MS; performance.now() < until; ) {
       here.write(event(uid));
       await sleep(1000);
       if (heard.includes(uid)) return;
@@ -114,7 +115,7 @@ export async function inspect(lab: Lab, box: Machine): Promise<string> {
   assert.doesNotMatch(await run('journalctl -b --no-pager -o cat'), /ordering cycle/i);
   const ports = (await run("ss -Hlntu | awk '{print $1, $5}' | grep -v '127.0.0.' | sort -u")).trim();
   for (const line of ports.split('\n'))
-    assert.match(line, /(?::(?:22|68|5353|8080|8443|8087|546)|10\.41\.0\.1:80)$/, `a port that is not ours: ${line}`);
+    assert.match(line, /(?::(?:22|68|80|5353|8080|8443|8087|546))$/, `a port that is not ours: ${line}`);
   const readable = await run(
     "find /data /run/waystation /etc/waystation -xdev -type f -perm /004 ! -name hostname ! -path '*/clock/*' 2>/dev/null",
   );
@@ -151,33 +152,6 @@ export const bootScenarios: readonly Scenario[] = [
       await passes(lab, box, 'IMAGE-TEST-1');
       lab.log('an event went in at the box and came out at the hub, over Federation v2');
       lab.log(await inspect(lab, box));
-      await powerOff(lab, box);
-    },
-  },
-  {
-    name: 'idle',
-    what: 'what a box that has nothing to do writes to its card and holds in memory, idle:MINUTES (default 10)',
-    async run(lab, argument) {
-      const minutes = Number(argument ?? 10);
-      const box = await runningBox(lab, 'idle');
-      await sleep(60_000);
-      const measure = async () => {
-        const words = await ssh(
-          lab,
-          box,
-          "awk '{print $7}' /sys/block/vda/stat; free -m | awk 'NR==2 {print $3}'; cat /proc/uptime",
-        );
-        const [sectors, usedMb, upS] = words.split(/\s+/).map(Number) as [number, number, number];
-        return { bytes: sectors * 512, usedMb, upS };
-      };
-      const before = await measure();
-      await sleep(minutes * 60_000);
-      const after = await measure();
-      const perDay = ((after.bytes - before.bytes) / (after.upS - before.upS)) * 86_400;
-      lab.log(
-        `  in ${((after.upS - before.upS) / 60).toFixed(1)} min of the box's time ${after.bytes - before.bytes} bytes were written ` +
-          `(${(perDay / 1e6).toFixed(2)} MB a day at that rate); memory in use ${before.usedMb} MB, then ${after.usedMb} MB`,
-      );
       await powerOff(lab, box);
     },
   },

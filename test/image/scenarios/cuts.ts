@@ -30,7 +30,8 @@ export const cutScenario: Scenario = {
     const box = await runningBox(lab, 'cuts');
     const { id } = await boxStatus(lab, box);
     await served(updateFile(lab, 'next'), (url) => ssh(lab, box, `busybox wget -q -O ${INBOX} ${url}`));
-    const bootMs = 60_000;
+    // As long as the last start took: how long that is depends on the host.
+    let bootMs = 120_000;
     const done = { starting: 0, relaying: 0, updating: 0, first: 0 };
     for (let cut = 1; cut <= cuts; cut += 1) {
       if (cut % FRESH_EVERY === 0) {
@@ -56,7 +57,7 @@ export const cutScenario: Scenario = {
           box,
           'while :; do waystation inject --test >/dev/null 2>&1; echo x >>/data/waystation/noise; sync; done',
         ).catch(() => {});
-      await sleep(Math.random() * (updating ? 60_000 : 8_000));
+      await sleep(Math.random() * (updating ? bootMs : 8_000));
       await box.powerCut();
       done[updating ? 'updating' : 'relaying'] += 1;
       if (Math.random() < 0.5 && cut < cuts) {
@@ -69,8 +70,9 @@ export const cutScenario: Scenario = {
       for (;;) {
         // A trial that was under way may start itself over once.
         if (!box.running) box.start();
-        await untilReady(box).catch((error: unknown) => {
+        bootMs = await untilReady(box).catch((error: unknown) => {
           if (box.running) throw error;
+          return bootMs;
         });
         if (!box.running) continue;
         await untilSsh(lab, box);

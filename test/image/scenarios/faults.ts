@@ -3,7 +3,18 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { boxStatus, freshBox, type Lab, provisionCard, ssh, untilLinked, untilReady, untilSsh } from '../lab.ts';
+import {
+  boxStatus,
+  freshBox,
+  type Lab,
+  provisionCard,
+  START_MS,
+  secondsOff,
+  ssh,
+  untilLinked,
+  untilReady,
+  untilSsh,
+} from '../lab.ts';
 import type { Machine } from '../machine.ts';
 import { inspect, knownBox, powerOff, runningBox } from './boot.ts';
 import type { Scenario } from './scenario.ts';
@@ -25,8 +36,7 @@ function overwrite(box: Machine, at: number, bytes: Buffer): void {
   closeSync(handle);
 }
 
-const idOf = async (lab: Lab, box: Machine) =>
-  (JSON.parse(await ssh(lab, box, 'waystation status --json')) as { id: string }).id;
+const idOf = async (lab: Lab, box: Machine) => (await boxStatus(lab, box)).id;
 
 export const faultScenarios: readonly Scenario[] = [
   {
@@ -73,9 +83,9 @@ export const faultScenarios: readonly Scenario[] = [
         const first = (await ssh(lab, box, 'date -u +%FT%TZ')).trim();
         assert.ok(Number(first.slice(0, 4)) >= 2026, 'never earlier than the release');
         let offS = Number.NaN;
-        for (let tries = 0; tries < 60 && !(Math.abs(offS) < 60); tries += 1) {
+        for (const until = performance.now() + START_MS; performance.now() < until && !(Math.abs(offS) < 60); ) {
           await sleep(5000);
-          offS = Number(await ssh(lab, box, 'date +%s')) - Date.now() / 1000;
+          offS = await secondsOff(lab, box);
         }
         assert.ok(Math.abs(offS) < 60, `${offS} s off, with a peer that knows the time`);
         await ssh(lab, box, 'systemctl start waystation-clock-source.service');
@@ -137,7 +147,7 @@ export const faultScenarios: readonly Scenario[] = [
       box.put('factory-reset.txt', '');
       provisionCard(lab, box);
       box.start();
-      await box.off(300_000); // it starts over by itself
+      await box.off(START_MS); // it starts over by itself
       box.start();
       await untilReady(box);
       await untilSsh(lab, box);
@@ -161,9 +171,7 @@ export const faultScenarios: readonly Scenario[] = [
       await untilReady(box);
       await untilSsh(lab, box);
       assert.deepEqual(
-        (JSON.parse(await ssh(lab, box, 'waystation status --json')) as { links: { name: string }[] }).links.map(
-          ({ name }) => name,
-        ),
+        (await boxStatus(lab, box)).links.map(({ name }) => name),
         ['phones', 'hq', 'mates'],
       );
       await powerOff(lab, box);

@@ -1,8 +1,6 @@
 // The box as the world meets it: a phone's browser, an update by the page, a scan of its ports, GPS at its USB.
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { createServer, type Socket } from 'node:net';
-import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { faults, startBrowser } from '../../support/browser.ts';
@@ -139,7 +137,7 @@ export const outsideScenarios: readonly Scenario[] = [
           nmap('-sU', '-p', '53,67,68,69,111,123,137,161,323,500,514,546,547,1900,2947,4500,5353,5355,6969,9090'),
         );
         lab.log(`  from outside: ${[...tcp, ...udp].join(', ')}`);
-        assert.deepEqual(tcp, ['tcp 22', 'tcp 8080', 'tcp 8087', 'tcp 8443']);
+        assert.deepEqual(tcp, ['tcp 22', 'tcp 80', 'tcp 8080', 'tcp 8087', 'tcp 8443']);
         for (const one of udp) assert.match(one, /^udp (?:68|5353)$/);
       } finally {
         dhcp?.kill();
@@ -147,56 +145,4 @@ export const outsideScenarios: readonly Scenario[] = [
       }
     },
   },
-  {
-    name: 'gps',
-    what: 'a GPS receiver on USB says that it is an hour later than peers say, and is believed',
-    async run(lab) {
-      const box = await runningBox(lab, 'gps');
-      const path = join(lab.folder('gps'), 'gps');
-      const receivers = new Set<Socket>();
-      const server = createServer((socket) => receivers.add(socket.on('error', () => {}))).listen(path);
-      const ticking = setInterval(() => {
-        for (const socket of receivers) socket.write(nmea(new Date(Date.now() + 3_600_000)));
-      }, 1000);
-      try {
-        await box.monitor(`chardev-add socket,id=gps,path=${path}`);
-        await box.monitor('device_add usb-serial,chardev=gps');
-        let seen = '';
-        for (let tries = 0; tries < 90 && !/GPS/.test(seen); tries += 1) {
-          await sleep(5000);
-          // Not every chip is known for a receiver by udev.
-          if (tries === 3) await ssh(lab, box, 'gpsdctl add /dev/ttyUSB0; true');
-          seen = await ssh(lab, box, 'chronyc -c tracking; date +%s');
-        }
-        assert.match(seen, /,GPS,/);
-        const aheadS = Number(seen.trim().split('\n').at(-1)) - Date.now() / 1000;
-        assert.ok(Math.abs(aheadS - 3600) < 60, `${aheadS} s ahead`);
-        for (let tries = 0; tries < 60 && !/GPS/.test(seen); tries += 1) await sleep(5000);
-        await ssh(lab, box, 'systemctl start waystation-clock-source.service');
-        assert.equal((await boxStatus(lab, box)).appliance?.clock, 'by GPS');
-        lab.log(`  ${seen.trim().replace('\n', '; ')}: ${aheadS.toFixed(0)} s ahead, "by GPS"`);
-      } finally {
-        clearInterval(ticking);
-        server.close();
-        await box.powerCut();
-      }
-    },
-  },
 ];
-
-/** What receivers say each second. */
-function nmea(time: Date): string {
-  const iso = time.toISOString();
-  const clock = `${iso.slice(11, 19).replaceAll(':', '')}.00`;
-  const date = `${iso.slice(8, 10)}${iso.slice(5, 7)}${iso.slice(2, 4)}`;
-  return [
-    `GPRMC,${clock},A,4807.0380,N,01131.0000,E,0.0,0.0,${date},,,A`,
-    `GPGGA,${clock},4807.0380,N,01131.0000,E,1,08,0.9,545.4,M,46.9,M,,`,
-    'GPGSA,A,3,04,05,09,12,24,25,29,31,,,,,2.5,1.3,2.1',
-  ]
-    .map((text) => {
-      const sum = [...text].reduce((value, char) => value ^ char.charCodeAt(0), 0);
-      return `$${text}*${sum.toString(16).toUpperCase().padStart(2, '0')}\r\n`;
-    })
-    .join('');
-}
