@@ -18,6 +18,7 @@ import { MAX_CONNECTIONS, MAX_CONNECTIONS_EACH, type Place } from '../../src/api
 import { html } from '../../src/api/page/html.ts';
 import { LivePages } from '../../src/api/page/live.ts';
 import { publicStatus } from '../../src/api/public-status.ts';
+import { Refusal } from '../../src/api/refusal.ts';
 import { type Route, route } from '../../src/api/route.ts';
 import { accessRoutes } from '../../src/api/routes/access.ts';
 import { statusRoutes } from '../../src/api/routes/status.ts';
@@ -366,6 +367,33 @@ test('a refusal is read, also by whoever is still sending the body that it refus
     assert.match(String(answer), /^HTTP\/1\.1 413 .*body_too_large/s);
     socket.destroy();
   }
+});
+
+test('who is refused over a file, and hangs up amid it, leaves nothing behind that breaks', async (t) => {
+  const refusing: Route = route({
+    method: 'POST',
+    path: '/api/file',
+    role: 'public',
+    tag: 'Test',
+    summary: 'Takes no file',
+    bodyKind: 'file',
+    handle: () => {
+      throw new Refusal(403, 'not_you', 'no file of yours');
+    },
+  });
+  const { url } = await serveApi(t, { routes: [refusing, echo] });
+  const part = '--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n';
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(
+    `POST /api/file HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 900000\r\n\r\n${part}${'a'.repeat(200_000)}`,
+  );
+  const [answer] = await once(socket, 'data');
+  assert.match(String(answer), /^HTTP\/1\.1 403 .*not_you/s);
+  socket.destroy();
+  await once(socket, 'close');
+  assert.equal((await post(url, '{"name":"ok"}')).status, 200);
+  assert.equal((await post(url, '{"name":"ok"}')).status, 200);
 });
 
 test('a watcher that talks, or asks for nonsense, is sent away; filters hold', async (t) => {

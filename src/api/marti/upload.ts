@@ -92,7 +92,12 @@ export function formOf(request: IncomingMessage, fileSize: number): busboy.Busbo
 }
 
 /** The stream, which ends in words when it is cut off; it stays open, so that a refusal can still be answered. */
-export async function* complete(stream: Readable): AsyncIterable<Buffer> {
+export function complete(stream: Readable): AsyncIterable<Buffer> {
+  stream.on('error', () => {}); // nobody may be reading it: what came before it was refused
+  return chunksOf(stream);
+}
+
+async function* chunksOf(stream: Readable): AsyncIterable<Buffer> {
   try {
     for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield chunk as Buffer;
   } catch (error) {
