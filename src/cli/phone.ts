@@ -36,7 +36,7 @@ interface Invitation {
 export const phoneCommand: Command = {
   name: 'phone',
   usage:
-    'list | add NAME [--callsign C] [--team T] [--role R] | renew PHONE | revoke PHONE | move PHONE --to PARTNER | sheet [PHONE…] [--out FILE]',
+    'list | add NAME [--callsign C] [--team T] [--role R] [--report SECONDS] | renew PHONE | revoke PHONE | move PHONE --to PARTNER | sheet [PHONE…] [--out FILE]',
   summary: 'Give phones their connection package, list them, revoke them, print a sheet for a vehicle',
   help: [
     '  list              every phone: its certificate, when it was last here',
@@ -47,6 +47,7 @@ export const phoneCommand: Command = {
     '  sheet PHONE…      a page to print, with a new code for each; without names: all that have no certificate yet',
     '',
     '  --callsign, --team, --role   what the phone is to be called and belong to (default: as the phone has it)',
+    '  --report SECONDS             time that ATAK lets pass between two positions, at the least: 5, 10, 20, 30 or 60',
     '  --host HOST       name or address phones reach this box by (default: found by itself)',
     '  --hours N         how long the code is good (default 24, most 168)',
     '  --ssid NAME, --passphrase WORDS   a Wi-Fi code on the sheet; not kept',
@@ -63,6 +64,7 @@ export const phoneCommand: Command = {
         callsign: { type: 'string' },
         team: { type: 'string' },
         role: { type: 'string' },
+        report: { type: 'string' },
         host: { type: 'string' },
         hours: { type: 'string' },
         ssid: { type: 'string' },
@@ -74,7 +76,7 @@ export const phoneCommand: Command = {
     });
     const [what = '', ...names] = positionals;
     const api = await findApi(values, context);
-    const { callsign, team, role, host, hours, ssid, passphrase } = values;
+    const { callsign, team, role, report, host, hours, ssid, passphrase } = values;
     const when = { ...given({ host }), ...(hours === undefined ? {} : { hours: Number(hours) }) };
     if (what === 'list' && names.length === 0) return list(api, values.json, context);
     if (what === 'sheet') {
@@ -86,7 +88,7 @@ export const phoneCommand: Command = {
       throw new UsageError('say list, add, renew, revoke and one phone, or sheet');
     const path = `/api/phones/${encodeURIComponent(name)}`;
     if (what === 'add') {
-      const body = { name, ...given({ callsign, team, role }), ...when };
+      const body = { name, ...given({ callsign, team, role, report }), ...when };
       return invited(
         await sendJson<Invitation>(api, 'POST', '/api/phones', body, context.signal),
         values.json,
@@ -121,6 +123,10 @@ function given(said: Readonly<Record<string, string | undefined>>): Record<strin
   return Object.fromEntries(Object.entries(said).filter((pair): pair is [string, string] => pair[1] !== undefined));
 }
 
+function presetWords({ callsign, team, role, report }: Phone['presets']): string {
+  return [callsign, team, role, report && `every ${report} s`].filter(Boolean).join(', ');
+}
+
 async function list(api: ApiTarget, json: boolean, context: CliContext): Promise<number> {
   const { phones, trouble } = await askJson<{ phones: Phone[]; trouble: string }>(api, '/api/phones', {
     signal: context.signal,
@@ -131,9 +137,7 @@ async function list(api: ApiTarget, json: boolean, context: CliContext): Promise
     const rows = phones.map((phone) => [
       phone.id,
       phone.name,
-      Object.values(phone.presets)
-        .filter((one) => one !== '')
-        .join(', '),
+      presetWords(phone.presets),
       stateOf(phone, nowMs),
       phone.fingerprint.slice(0, 16),
     ]);

@@ -63,13 +63,31 @@ export function boxSlug({ name, caFingerprint }: Pick<Station, 'name' | 'caFinge
 }
 
 /** The preferences that follow from presets alone. */
-export function presetEntries({ callsign, team, role }: Presets): Entries {
+export function presetEntries({ callsign, team, role, report }: Presets): Entries {
   const entries: [string, string][] = [
     ['locationCallsign', callsign],
     ['locationTeam', team],
     ['atakRoleType', role],
+    ...(report ? reportEntries(Number(report)) : []),
   ];
   return entries.filter(([, value]) => value !== '');
+}
+
+/** ATAK's own seconds between reports (ReportingRate): to a server ("reliable") and to a mesh; at speed, slow, standing, and at a constant rate. */
+const REPORTING = {
+  dynamicReportingRateMaxReliable: 2,
+  dynamicReportingRateMinReliable: 20,
+  dynamicReportingRateStationaryReliable: 180,
+  constantReportingRateReliable: 15,
+  dynamicReportingRateMaxUnreliable: 2,
+  dynamicReportingRateMinUnreliable: 20,
+  dynamicReportingRateStationaryUnreliable: 30,
+  constantReportingRateUnreliable: 3,
+} as const;
+
+/** None of them sooner than every so many seconds. */
+function reportEntries(seconds: number): [string, string][] {
+  return Object.entries(REPORTING).map(([key, own]) => [key, String(Math.max(own, seconds))]);
 }
 
 /** The presets as a package of their own; undefined when there are none. For a phone that has enrolled. */

@@ -189,7 +189,7 @@ export class Phones {
     this.#save();
   }
 
-  #make(name: string, wanted: Presets): SavedPhone {
+  #make(name: string, { report, ...wanted }: Presets): SavedPhone {
     const parsed = phoneName.safeParse(name);
     if (!parsed.success) throw new PhoneRefused('bad_value', 'a phone needs a name of 1 to 48 characters');
     if (this.#phones.some((phone) => sameName(phone.name, parsed.data))) {
@@ -205,7 +205,7 @@ export class Phones {
     const phone: SavedPhone = {
       id: randomBytes(4).toString('hex'),
       name: parsed.data,
-      presets: wanted,
+      presets: report ? { ...wanted, report } : wanted,
       createdMs: Math.round(this.#clock.wallMs()),
       certificates: [],
       code: null,

@@ -22,6 +22,9 @@ export const TEAMS = [
 
 export const ROLES = ['Team Member', 'Team Lead', 'HQ', 'Sniper', 'Medic', 'Forward Observer', 'RTO', 'K9'] as const;
 
+/** Seconds between two reports of a phone, at the least. */
+export const REPORT_SECONDS = ['5', '10', '20', '30', '60'] as const;
+
 /** No control, format or surrogate characters, nothing but blanks. */
 const words = (most: number) =>
   z
@@ -36,8 +39,18 @@ export const presets = z.strictObject({
   callsign: z.union([z.literal(''), words(48)]).default(''),
   team: z.union([z.literal(''), z.enum(TEAMS)]).default(''),
   role: z.union([z.literal(''), z.enum(ROLES)]).default(''),
+  report: z
+    .union([z.literal(''), z.enum(REPORT_SECONDS)])
+    .describe('Seconds between two positions of the phone, at the least. Empty or absent: the phone keeps its own.')
+    .optional(),
 });
 export type Presets = z.output<typeof presets>;
+
+/** What is preset, in words; '' when nothing is. */
+export function presetWords({ callsign, team, role, report }: Presets): string {
+  const pace = report ? `reports every ${report} s at most` : '';
+  return [callsign, team, role, pace].filter((one) => one !== '').join(', ');
+}
 
 /** For file names: letters, digits and dashes, never empty, never a path. */
 export function slug(text: string, most = 24): string {

@@ -286,6 +286,9 @@ test('phones', async (t) => {
     await assert.rejects(relay.command('phone', 'revoke', 'nobody', ...api(relay)), /there is no phone/);
     await assert.rejects(relay.command('phone', 'add', 'Golf', ...api(relay)), /there is a phone called/);
     await assert.rejects(relay.command('phone', 'add', 'India', '--team', 'Pink', ...api(relay)), /team/);
+    await assert.rejects(relay.command('phone', 'add', 'India', '--report', '7', ...api(relay)), /report/);
+    await relay.command('phone', 'add', 'India', '--team', 'Red', '--report', '30', ...api(relay));
+    assert.match(await relay.command('phone', 'list', ...api(relay)), /India +Red, every 30 s/);
     assert.match(await relay.command('phone', '--help'), /revoke PHONE/);
   });
 });

@@ -214,9 +214,40 @@ test('names are made harmless: no entry leaves its folder, two boxes never share
 test('presets are of ATAK’s own kind', () => {
   assert.deepEqual(presets.parse({}), { callsign: '', team: '', role: '' });
   assert.equal(presets.parse({ callsign: '  Zulu 7 ' }).callsign, 'Zulu 7');
-  const bad = [{ team: 'Pink' }, { role: 'King' }, { callsign: 'a\nb' }, { callsign: 'x'.repeat(49) }, { colour: 'x' }];
+  const bad = [
+    { report: '1' },
+    { team: 'Pink' },
+    { role: 'King' },
+    { callsign: 'a\nb' },
+    { callsign: 'x'.repeat(49) },
+    { colour: 'x' },
+  ];
   for (const said of bad) assert.equal(presets.safeParse(said).success, false, JSON.stringify(said));
   assert.equal(profilePackage('box', presets.parse({})), undefined);
+});
+
+test('a phone that is to report less often is told so by ATAK’s own preferences; what is seldomer stays', async (t) => {
+  const told = async (report: PackageOrder['presets']['report']) => {
+    const order = orderOf('atak');
+    const { folder, names } = await unpacked(t, { ...order, presets: { ...order.presets, report } });
+    const app = prefOf(join(folder, names.find((name) => name.endsWith('.pref'))!))['com.atakmap.app_preferences']!;
+    return Object.entries(app).filter(([key]) => key.includes('ReportingRate'));
+  };
+  assert.deepEqual(await told(''), []);
+  assert.deepEqual(await told(undefined), []);
+  assert.deepEqual(
+    (await told('30')).map(([key, [type, value]]) => [key, type, value]),
+    [
+      ['dynamicReportingRateMaxReliable', 'class java.lang.String', '30'],
+      ['dynamicReportingRateMinReliable', 'class java.lang.String', '30'],
+      ['dynamicReportingRateStationaryReliable', 'class java.lang.String', '180'],
+      ['constantReportingRateReliable', 'class java.lang.String', '30'],
+      ['dynamicReportingRateMaxUnreliable', 'class java.lang.String', '30'],
+      ['dynamicReportingRateMinUnreliable', 'class java.lang.String', '30'],
+      ['dynamicReportingRateStationaryUnreliable', 'class java.lang.String', '30'],
+      ['constantReportingRateUnreliable', 'class java.lang.String', '30'],
+    ],
+  );
 });
 
 test('a profile holds the presets alone', (t) => {

@@ -170,6 +170,13 @@ test('enrolment uses the same code; the profile is given for a while after it', 
   assert.equal(phones.enrolledBy(code), undefined);
 });
 
+test('how often a phone is to report is kept where it is said, and else nothing is', () => {
+  const { phones } = desk();
+  phones.add({ name: 'Alpha', presets: { ...none, report: '10' } });
+  phones.add({ name: 'Bravo', presets: { ...none, report: '' } });
+  assert.deepEqual([phones.find('Alpha').presets, phones.find('Bravo').presets], [{ ...none, report: '10' }, none]);
+});
+
 test('names are unique and bounded, and so are phones', () => {
   const { phones } = desk();
   for (let n = 0; n < MAX_PHONES; n++) phones.add({ name: `phone ${n}`, presets: none });

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { importLink, preferenceLink } from '../../onboarding/addresses.ts';
 import { makePackage, VARIANTS } from '../../onboarding/packages.ts';
 import type { PhoneInfo } from '../../onboarding/phones.ts';
+import { presetWords } from '../../onboarding/presets.ts';
 import { nameOf, type PhoneOffice } from '../phones.ts';
 import { Refusal } from '../refusal.ts';
 import { Reply, type Route, raw, route } from '../route.ts';
@@ -121,12 +122,11 @@ function choosePage(office: PhoneOffice, call: PageCall, code: string, phone: Ph
   const url = (variant: (typeof VARIANTS)[number]) => office.fileUrl(base, code, variant, phone.name);
   const path = (variant: (typeof VARIANTS)[number]) => url(variant).slice(base.length);
   const { tcp, enroll } = office.ports();
-  const { callsign, team, role } = phone.presets;
-  const said = [callsign, team, role].filter((one) => one !== '').join(', ');
+  const said = presetWords(phone.presets);
   const preference = preferenceLink(phone.presets);
   return html`<main><h1>Join ${office.box().name}</h1><p>For <b>${phone.name}</b>${said && html` (${said})`}. Good until ${minute(phone.codeEndsMs ?? 0)} UTC, for one of these, once:</p>
 <p class="muted">If this opened by itself when you joined the Wi-Fi, open it in the browser: that window cannot hand anything to an app.</p>
-<h2>ATAK</h2><p><a class="button" href="${importLink(url('atak'))}">Open in ATAK</a></p><p><a class="action" href="${path('atak')}">ATAK before 5.1: download, then open the file with ATAK</a></p>${preference && html`<p><a class="action" href="${preference}">ATAK that has joined already: set ${said}</a></p>`}
+<h2>ATAK</h2><p><a class="button" href="${importLink(url('atak'))}">Open in ATAK</a></p><p><a class="action" href="${path('atak')}">ATAK before 5.1: download, then open the file with ATAK</a></p>${preference && html`<p><a class="action" href="${preference}">ATAK that has joined already: set callsign, team and role</a></p>`}
 <h2>iTAK</h2><p><a class="button" href="${path('itak')}">Package for iTAK</a></p><p class="muted">Then share the file with iTAK, or in iTAK: Settings, Network, Servers, +, Upload server package.</p>
 <h2>WinTAK</h2><p><a class="button" href="${path('wintak')}">Package for WinTAK</a></p><p class="muted">Then in WinTAK: Import, or drop the file on the map.</p>
 ${enroll !== undefined && html`<details><summary>With a user name: enrol</summary><p>User name <code>${phone.name}</code>, password <code>${code}</code>, port ${enroll}.</p><p><a class="action" href="${path('enroll')}">Package that enrols (ATAK)</a></p></details>`}

@@ -1,7 +1,7 @@
 // The operator's page of phones: who has what, who is here; add, renew, revoke, print. Plain forms, for whoever is logged in.
 import * as z from 'zod';
 import { MAX_PHONES } from '../../onboarding/phones.ts';
-import { phoneName, presets, ROLES, TEAMS } from '../../onboarding/presets.ts';
+import { phoneName, presets, presetWords, REPORT_SECONDS, ROLES, TEAMS } from '../../onboarding/presets.ts';
 import type { ListedPhone, PhoneOffice } from '../phones.ts';
 import { Refusal } from '../refusal.ts';
 import type { Reply, Route } from '../route.ts';
@@ -147,6 +147,7 @@ function addForm(office: PhoneOffice, call: PageCall): Html {
 <p><label for="name">Name, on this list and in its certificate</label><input id="name" name="name" maxlength="48" required></p>
 <p><label for="callsign">Callsign (empty: the phone keeps its own)</label><input id="callsign" name="callsign" maxlength="48"></p>
 <p><label for="team">Team</label>${choice('team', TEAMS)}</p><p><label for="role">Role</label>${choice('role', ROLES)}</p>
+<p><label for="report">Seconds between two positions, at the least (ATAK)</label>${choice('report', REPORT_SECONDS)}</p>
 ${hostField(office, call, 'host')}<p><button>Add and show its card</button></p></form>`;
 }
 
@@ -170,7 +171,7 @@ function phoneCard(call: PageCall, phone: ListedPhone, nowMs: number): Html {
     html`<form method="post" action="/phones/${action}">${secretField(call.caller.csrf)}<input type="hidden" name="id" value="${id}"><button class="second" aria-label="${spoken} ${name}">${words}</button></form>`;
   const rows: [string, Html | string][] = [
     ['State', stateOf(phone, nowMs)],
-    ['Presets', Object.values(presets).filter(Boolean).join(', ') || 'none'],
+    ['Presets', presetWords(presets) || 'none'],
     ...(connected ? [['From', connected.address] as [string, string]] : []),
     ...(codeEndsMs === null ? [] : [['Code waits', `until ${minute(codeEndsMs)} UTC`] as [string, string]]),
     ...(notAfterMs === null

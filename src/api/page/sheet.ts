@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { qrPath, wifiText } from '../../onboarding/addresses.ts';
 import type { Station } from '../../onboarding/packages.ts';
+import { presetWords } from '../../onboarding/presets.ts';
 import type { Card } from '../phones.ts';
 import { type Html, html } from './html.ts';
 
@@ -47,8 +48,7 @@ ${cards.map(cardHtml)}`;
 
 function cardHtml({ invitation, join, atak, enroll, preference }: Card): Html {
   const { phone, code, endsMs } = invitation;
-  const { callsign, team, role } = phone.presets;
-  const more = [callsign, team, role].filter((one) => one !== '').join(', ');
+  const more = presetWords(phone.presets);
   return html`<section class="person"><h2>${phone.name}</h2>${more && html`<p>${more}</p>`}<div class="codes">${figure(
     join,
     `${phone.name}: page to choose the app`,
