@@ -9,6 +9,8 @@ import { MAX_KEEPALIVE_MS } from './limits.ts';
 const GROWTH = 1.5;
 /** Closer than this to what failed is not worth a broken connection. */
 const CLOSE_ENOUGH = 1.25;
+/** Longer by less than this is a timer that came late, and nothing learnt: every note is a write to a card. */
+const WORTH_NOTING = 1.05;
 /** A failure may have been an outage: after this it is tried again. */
 const BAD_MS = 24 * 3_600_000;
 
@@ -46,7 +48,7 @@ export class Keepalive {
     if (silenceMs < this.#shortestMs) return;
     // What failed once and now did not was no NAT.
     if (silenceMs >= this.#badMs) this.#bad = undefined;
-    if (silenceMs > this.#goodMs) this.#learn(silenceMs);
+    if (silenceMs > this.#goodMs * WORTH_NOTING) this.#learn(silenceMs);
   }
 
   /** The connection was dead after this much silence. If more was survived before, the way has changed. */

@@ -81,3 +81,24 @@ test('uplinks are told apart by the network part of our address', () => {
   assert.equal(networkOf('2a02:1234:5678::1'), '2a02:1234');
   assert.equal(networkOf(''), '');
 });
+
+test('what it has settled at is not noted again and again: timers are late by milliseconds, and cards bear few writes', () => {
+  for (const natMs of [65_000, Number.POSITIVE_INFINITY]) {
+    const { clock, saved } = rig();
+    let notes = 0;
+    const memory = {
+      get: (key: string) => saved.get(key),
+      set: (key: string, value: string) => {
+        notes += 1;
+        saved.set(key, value);
+      },
+    };
+    const keepalive = new Keepalive(memory, clock, '10.64.7.1', SHORTEST);
+    live(keepalive, natMs, 40);
+    const settledMs = keepalive.intervalMs;
+    notes = 0;
+    for (let n = 1; n <= 180; n += 1) keepalive.survived(keepalive.intervalMs + (n % 7) * 50);
+    assert.equal(notes, 0, `${natMs}`);
+    assert.equal(keepalive.intervalMs, settledMs);
+  }
+});
