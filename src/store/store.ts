@@ -72,9 +72,8 @@ export class Store {
     return this.#meta.get(key);
   }
 
-  /** Keeps a small value; undefined takes it away. Touches no file; what is kept already is not written again. */
+  /** Keeps a small value; undefined takes it away. Touches no file. */
   set(key: string, value: string | undefined): void {
-    if (this.#meta.get(key) === value) return;
     if (value === undefined) this.#meta.delete(key);
     else this.#meta.set(key, value);
     this.#changedMeta.add(key);

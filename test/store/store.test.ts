@@ -291,17 +291,3 @@ test('a step that fails leaves the file as it was', (t) => {
   broken.close();
   assert.equal(open(path).get('a'), '1');
 });
-
-test('a value that is kept already costs no write', (t) => {
-  const { path, open } = rig(t);
-  const store = open();
-  const written = (value: string) => {
-    const before = statSync(`${path}-wal`).size;
-    store.set('keepalive', value);
-    store.flush();
-    return statSync(`${path}-wal`).size - before;
-  };
-  assert.ok(written('480000') > 0);
-  assert.equal(written('480000'), 0);
-  assert.ok(written('240000') > 0);
-});
