@@ -4,12 +4,13 @@ import { Guesses } from './api/access/guesses.ts';
 import { type LivePhone, PhoneOffice, type PhonePorts } from './api/phones.ts';
 import type { EventLog } from './core/events.ts';
 import type { Hub } from './core/hub.ts';
+import { networkOf } from './core/networks.ts';
 import type { StoredIdentity } from './identity/identity.ts';
-import type { LiveTrust } from './identity/trust.ts';
 import type { Clock } from './lib/clock.ts';
 import type { CotConfig } from './links/cot/config.ts';
 import type { LinkEntry } from './links/runner.ts';
 import { Phones } from './onboarding/phones.ts';
+import type { PhoneDoors } from './phone-doors.ts';
 import type { AuditStore } from './store/audit.ts';
 import type { Store } from './store/store.ts';
 
@@ -24,8 +25,7 @@ export interface PhoneDeskParts {
   hosts(): readonly string[];
   /** As configured now. */
   links(): readonly LinkEntry[];
-  /** Whom listeners for phones let in besides those of our own authority. */
-  readonly guests: LiveTrust;
+  readonly doors: Pick<PhoneDoors, 'welcome'>;
   /** Where the API is served, as bound. */
   api(): Omit<PhonePorts, 'tls' | 'tcp'>;
 }
@@ -36,7 +36,7 @@ export function phoneOffice(parts: PhoneDeskParts): PhoneOffice {
     memory: { get: (key) => store.get(key), set: (key, value) => store.set(key, value), flush: () => store.flush() },
     identity,
     clock,
-    onForeign: (pins) => parts.guests.become({ cas: [], pins }),
+    onForeign: (guests) => parts.doors.welcome(guests),
   });
   noteSightings(phones, hub, events);
   return new PhoneOffice({
@@ -44,7 +44,8 @@ export function phoneOffice(parts: PhoneDeskParts): PhoneOffice {
     guesses: new Guesses(clock),
     box: () => ({ name: parts.name(), caPem: identity.ca.certPem, caFingerprint: identity.ca.fingerprint }),
     hosts: () => parts.hosts(),
-    ports: () => ({ ...parts.api(), ...cotPorts(parts.links()) }),
+    ports: (network) => ({ ...parts.api(), ...cotPorts(parts.links(), network) }),
+    networks: () => phoneNetworks(parts.links()),
     live: () => livePhones(hub),
     onTaken: (phone, what, from) =>
       audit.add({
@@ -94,13 +95,31 @@ function livePhones(hub: Hub): ReadonlyMap<string, LivePhone> {
   return live;
 }
 
-/** The first listener of each sort; over TLS one that shows our own certificate: the packages hold our CA and no other. */
-export function cotPorts(links: readonly LinkEntry[]): Pick<PhonePorts, 'tls' | 'tcp'> {
-  const listeners = links
-    .filter(({ kind, enabled }) => kind === 'cot' && enabled)
-    .map(({ settings }) => settings as CotConfig)
-    .filter(({ listen }) => listen.length > 0);
-  const own = listeners.find(({ tls }) => tls && !tls.keyFiles);
+/**
+ * The first listener of each sort, in that network if one is named; over TLS one that shows our own certificate: the packages hold our CA
+ * and no other.
+ */
+export function cotPorts(links: readonly LinkEntry[], network?: string): Pick<PhonePorts, 'tls' | 'tcp'> {
+  const listeners = phoneLinks(links)
+    .filter((link) => network === undefined || networkOf(link.policy) === network)
+    .map(({ settings }) => settings as CotConfig);
+  const own = listeners.find(isOwnTls);
   const port = (one: CotConfig | undefined) => one?.listen[0]?.port;
   return { tls: port(own), tcp: port(listeners.find(({ tls, auth }) => !tls && !auth)) };
+}
+
+/** Those in which a phone with a certificate can connect, in the order of the file. */
+function phoneNetworks(links: readonly LinkEntry[]): readonly string[] {
+  const open = phoneLinks(links).filter(({ settings }) => isOwnTls(settings as CotConfig));
+  return [...new Set(open.map(({ policy }) => networkOf(policy)))];
+}
+
+function phoneLinks(links: readonly LinkEntry[]): readonly LinkEntry[] {
+  return links.filter(
+    ({ kind, enabled, settings }) => kind === 'cot' && enabled && (settings as CotConfig).listen.length > 0,
+  );
+}
+
+function isOwnTls({ tls }: CotConfig): boolean {
+  return tls !== false && !tls.keyFiles;
 }

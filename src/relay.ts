@@ -33,6 +33,7 @@ import { LinkRunner, type RunnerDeps } from './links/runner.ts';
 import { Tunnels } from './links/via.ts';
 import { Pairing } from './pairing.ts';
 import { PartnerDesk } from './partner-desk.ts';
+import { PhoneDoors } from './phone-doors.ts';
 import { openRecorder } from './recorder-desk.ts';
 import type { Recorder } from './recording/recorder.ts';
 import { CERTIFICATES_FOLDER, restartNeeded, Serving } from './serve.ts';
@@ -93,7 +94,7 @@ export class Relay {
   readonly #startedWallMs: number;
   #config: Config;
   readonly #trust: LiveTrust;
-  readonly #guests = new LiveTrust({ cas: [], pins: [] });
+  readonly #doors = new PhoneDoors({ config: () => this.#config, caPem: () => this.identity.ca.certPem });
   /** The same, but for whom this box has revoked itself. */
   readonly #linkTrust: Trust;
   readonly #audit: AuditStore;
@@ -317,7 +318,7 @@ export class Relay {
       hub: this.#hub,
       identity: this.identity,
       trust: this.#linkTrust,
-      guests: this.#guests,
+      guests: this.#doors.at(name),
       node: { id: this.identity.id, name: this.#config.name, version: build.version },
       memory: {
         get: (key) => this.#store.get(`link/${name}/${key}`),
@@ -413,7 +414,7 @@ export class Relay {
       pairing: this.#pairing,
       recorder: this.#recorder,
       partners: this.#partners,
-      guests: this.#guests,
+      doors: this.#doors,
       resources: this.#resources,
       calls: this.#calls,
       onEmcon: () => this.#applyLinks(),
@@ -440,7 +441,7 @@ export class Relay {
       clock,
       log: log.child({ part: 'files' }),
       version: build.version,
-      phones: mergeTrust(this.#guests, refusalsOf(this.#linkTrust)),
+      phones: mergeTrust(this.#doors.guests, refusalsOf(this.#linkTrust)),
       config: () => this.#config,
     });
   }

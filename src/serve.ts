@@ -54,7 +54,6 @@ import type { Resources } from './core/node.ts';
 import type { RelayStatus } from './core/status.ts';
 import type { Emcon } from './emcon.ts';
 import type { StoredIdentity } from './identity/identity.ts';
-import type { LiveTrust } from './identity/trust.ts';
 import { Injector } from './inject.ts';
 import type { Clock } from './lib/clock.ts';
 import { FatalError, LinkError } from './lib/errors.ts';
@@ -64,6 +63,7 @@ import type { LinkEntry } from './links/runner.ts';
 import type { Pairing } from './pairing.ts';
 import type { PartnerDesk } from './partner-desk.ts';
 import { phoneOffice } from './phone-desk.ts';
+import type { PhoneDoors } from './phone-doors.ts';
 import type { Recorder } from './recording/recorder.ts';
 import type { AuditStore } from './store/audit.ts';
 import type { Store } from './store/store.ts';
@@ -98,8 +98,7 @@ export interface ServeParts {
   readonly pairing: Pairing;
   readonly recorder: Recorder;
   readonly partners: PartnerDesk;
-  /** See PhoneDeskParts. */
-  readonly guests: LiveTrust;
+  readonly doors: PhoneDoors;
   readonly resources: Resources;
   readonly calls: FederationCalls;
   /** Radio silence began or ended. */

@@ -164,6 +164,7 @@ const COMPOSITION = [
   'pairing.ts',
   'peer-clock.ts',
   'phone-desk.ts',
+  'phone-doors.ts',
   'support.ts',
 ];
 /** Nothing but types and closed lists. */

@@ -3,7 +3,14 @@ import { isIP } from 'node:net';
 import { isLoopback } from '../lib/address.ts';
 import { enrollLink, importLink, joinUrl, packageUrl, preferenceLink } from '../onboarding/addresses.ts';
 import { boxSlug, type Package, type Station, type Variant } from '../onboarding/packages.ts';
-import { type Invitation, type PhoneInfo, PhoneRefused, type Phones } from '../onboarding/phones.ts';
+import {
+  type Invitation,
+  MAIN_NETWORK,
+  type NewPhone,
+  type PhoneInfo,
+  PhoneRefused,
+  type Phones,
+} from '../onboarding/phones.ts';
 import { slug } from '../onboarding/presets.ts';
 import type { Guesses } from './access/guesses.ts';
 import { Refusal } from './refusal.ts';
@@ -35,7 +42,10 @@ export interface PhoneOfficeDeps {
   readonly guesses: Guesses;
   box(): Pick<Station, 'name' | 'caPem' | 'caFingerprint'>;
   hosts(): readonly string[];
-  ports(): PhonePorts;
+  /** `network`: those of its listeners; undefined: of whichever come first. */
+  ports(network?: string): PhonePorts;
+  /** Networks of this box in which a phone with a certificate can connect. */
+  networks(): readonly string[];
   /** By fingerprint. */
   live(): ReadonlyMap<string, LivePhone>;
   /** A code was used: for the audit. */
@@ -87,8 +97,24 @@ export class PhoneOffice {
     return this.#deps.box();
   }
 
-  ports(): PhonePorts {
-    return this.#deps.ports();
+  ports(network?: string): PhonePorts {
+    return this.#deps.ports(network);
+  }
+
+  /** Those a phone can be made for. */
+  networks(): readonly string[] {
+    return [...new Set([MAIN_NETWORK, ...this.#deps.networks()])];
+  }
+
+  /** @throws Refusal as Phones.add() says, and unknown_network */
+  add(phone: NewPhone): Invitation {
+    const { network = MAIN_NETWORK } = phone;
+    if (!this.networks().includes(network)) {
+      const words = `no link for phones with a certificate is in a network ${JSON.stringify(network)}`;
+      const fix = `there is ${this.networks().join(', ')}; a cot link with "tls: true" and "policy: { network: … }" makes another`;
+      throw new Refusal(400, 'unknown_network', words, { fix });
+    }
+    return this.do((phones) => phones.add(phone));
   }
 
   list(): readonly ListedPhone[] {
@@ -141,10 +167,11 @@ export class PhoneOffice {
   }
 
   /** Why phones could not fetch what these links name; '' when they can. */
-  trouble(): string {
-    const { tls } = this.ports();
-    if (tls === undefined)
+  trouble(network?: string): string {
+    if (this.ports().tls === undefined)
       return 'No cot link listens with "tls: true": there is nothing a phone with a certificate could connect to.';
+    if (network !== undefined && this.ports(network).tls === undefined)
+      return `No cot link of network ${network} listens with "tls: true": a phone of that network has nothing to connect to.`;
     if (this.#open().length > 0) return '';
     return 'Phones cannot reach this page: it is served to this computer alone. Set "api: { listen: 0.0.0.0:8080 }" in the configuration.';
   }
@@ -178,9 +205,10 @@ export class PhoneOffice {
   async take(code: string, variant: Variant, host: string, caller: Pick<Caller, 'address'>): Promise<Package> {
     const { address } = caller;
     this.#deps.guesses.check(address);
-    const station = this.station(variant, host);
+    const invited = this.#deps.phones.byCode(code);
+    const station = this.station(variant, host, invited?.network);
     try {
-      const phone = this.#deps.phones.byCode(code)?.name;
+      const phone = invited?.name;
       const made = await this.#deps.phones.take(code, variant, station, address);
       this.#deps.guesses.right(address);
       if (phone) this.#deps.onTaken(phone, `package for ${variant}`, address);
@@ -192,14 +220,14 @@ export class PhoneOffice {
   }
 
   /** @throws Refusal no_listener */
-  station(variant: Variant, host: string): Station {
-    const { tls, tcp, files } = this.ports();
+  station(variant: Variant, host: string, network?: string): Station {
+    const { tls, tcp, files } = this.ports(network);
     const port = variant === 'plain' ? tcp : tls;
     const filesPort = variant === 'plain' ? files.plain : files.tls;
     if (port !== undefined) return { ...this.box(), host: bracketed(host), port, filesPort };
-    throw new Refusal(409, 'no_listener', `no cot link listens here ${variant === 'plain' ? 'without' : 'with'} TLS`, {
-      fix: 'add one to the configuration',
-    });
+    const where = network === undefined || this.networks().length === 1 ? 'here' : `in network ${network}`;
+    const words = `no cot link listens ${where} ${variant === 'plain' ? 'without' : 'with'} TLS`;
+    throw new Refusal(409, 'no_listener', words, { fix: 'add one to the configuration' });
   }
 
   taken(phone: string, what: string, address: string): void {

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { colons } from '../config/coreconfig.ts';
 import { loadConfig } from '../config/load.ts';
 import { FatalError } from '../lib/errors.ts';
+import { MAIN_NETWORK } from '../onboarding/phones.ts';
 import { type CliContext, type Command, EXIT, UsageError } from './command.ts';
 
 /** What this command needs of identity/: the command line itself keeps no keys. */
@@ -16,6 +17,7 @@ export interface Certificates {
   issueClient(
     name: string,
     days?: number,
+    network?: string,
   ): { readonly certPem: string; readonly keyPem: string; readonly fingerprint: string; readonly notAfterMs: number };
 }
 
@@ -25,13 +27,14 @@ export type OpenCertificates = (where: { readonly dir: string; readonly name: st
 export function certCommand(open: OpenCertificates): Command {
   return {
     name: 'cert',
-    usage: 'show [--ca|--federation [--link NAME]] | issue NAME [--days N] [--out FOLDER]',
+    usage: 'show [--ca|--federation [--link NAME]] | issue NAME [--days N] [--network NAME] [--out FOLDER]',
     summary: 'Show our CA and federation certificate, or issue one for a phone or client',
     help: [
       '  show                 names and SHA-256 fingerprints; with --ca or --federation the PEM itself',
       '  issue NAME           NAME.pem (certificate and CA), NAME.key and NAME-ca.pem for a TLS client on port 8089',
       '  --link NAME          the certificate that link dials with (default: the one our listeners show)',
       '  --days N             how long it is valid (default 730)',
+      '  --network NAME       the network of the box that it is for (default: main)',
       '  --out FOLDER         where to write (default: this folder)',
       '  --config FILE        configuration that names the data folder',
     ].join('\n'),
@@ -96,20 +99,26 @@ async function issue(args: readonly string[], context: CliContext, open: OpenCer
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { days: { type: 'string' }, out: { type: 'string', default: '.' }, config: { type: 'string' } },
+    options: {
+      days: { type: 'string' },
+      network: { type: 'string', default: MAIN_NETWORK },
+      out: { type: 'string', default: '.' },
+      config: { type: 'string' },
+    },
   });
   const [name, ...more] = positionals;
   if (!name || more.length > 0 || !/^[\w.-]{1,64}$/.test(name))
     throw new UsageError('name it with letters, digits, . _ or -');
   const days = values.days === undefined ? undefined : Number(values.days);
   if (days !== undefined && !(days >= 1 && days <= 3650)) throw new UsageError('--days takes 1 to 3650');
+  const network = await networkNamed(values.network, values.config, context);
   const identity = await ownCertificates(values.config, context, open);
   const taken = ['.pem', '.key', '-ca.pem']
     .map((end) => join(values.out, `${name}${end}`))
     .find((path) => existsSync(path));
   if (taken)
     throw new FatalError('exists', `${taken} exists already`, 'choose another name, or another folder with --out');
-  const pair = identity.issueClient(name, days);
+  const pair = identity.issueClient(name, days, network);
   const file = (suffix: string) => join(values.out, suffix);
   try {
     mkdirSync(values.out, { recursive: true });
@@ -128,4 +137,14 @@ async function issue(args: readonly string[], context: CliContext, open: OpenCer
     `${file(`${name}.pem`)}, ${file(`${name}.key`)} and ${file(`${name}-ca.pem`)}; valid until ${new Date(pair.notAfterMs).toISOString().slice(0, 10)}`,
   );
   return EXIT.ok;
+}
+
+/** As a certificate says it: nothing of the main one. @throws FatalError when the box has no such network */
+async function networkNamed(name: string, path: string | undefined, { env, defaults }: CliContext): Promise<string> {
+  if (name === MAIN_NETWORK) return '';
+  const loaded = await loadConfig({ path, env, defaults });
+  const names = 'config' in loaded ? loaded.config.networks.map((one) => one.name) : [];
+  if (names.includes(name) || 'problems' in loaded) return name;
+  const words = `the configuration has no network "${name}"`;
+  throw new FatalError('unknown_network', words, `name one it has: ${[MAIN_NETWORK, ...names].join(', ')}`);
 }

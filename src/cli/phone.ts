@@ -13,6 +13,7 @@ const TIMEOUT_MS = 60_000;
 interface Phone {
   readonly id: string;
   readonly name: string;
+  readonly network: string;
   readonly presets: Readonly<Record<string, string>>;
   readonly fingerprint: string;
   readonly seenMs: number | null;
@@ -36,7 +37,7 @@ interface Invitation {
 export const phoneCommand: Command = {
   name: 'phone',
   usage:
-    'list | add NAME [--callsign C] [--team T] [--role R] [--report SECONDS] | renew PHONE | revoke PHONE | move PHONE --to PARTNER | sheet [PHONE…] [--out FILE]',
+    'list | add NAME [--callsign C] [--team T] [--role R] [--report SECONDS] [--network N] | renew PHONE | revoke PHONE | move PHONE --to PARTNER | sheet [PHONE…] [--out FILE]',
   summary: 'Give phones their connection package, list them, revoke them, print a sheet for a vehicle',
   help: [
     '  list              every phone: its certificate, when it was last here',
@@ -48,6 +49,7 @@ export const phoneCommand: Command = {
     '',
     '  --callsign, --team, --role   what the phone is to be called and belong to (default: as the phone has it)',
     '  --report SECONDS             time that ATAK lets pass between two positions, at the least: 5, 10, 20, 30 or 60',
+    '  --network NAME    add: the network of the box that it is for; in others its certificate is refused (default: main)',
     '  --host HOST       name or address phones reach this box by (default: found by itself)',
     '  --hours N         how long the code is good (default 24, most 168)',
     '  --ssid NAME, --passphrase WORDS   a Wi-Fi code on the sheet; not kept',
@@ -65,6 +67,7 @@ export const phoneCommand: Command = {
         team: { type: 'string' },
         role: { type: 'string' },
         report: { type: 'string' },
+        network: { type: 'string' },
         host: { type: 'string' },
         hours: { type: 'string' },
         ssid: { type: 'string' },
@@ -76,7 +79,7 @@ export const phoneCommand: Command = {
     });
     const [what = '', ...names] = positionals;
     const api = await findApi(values, context);
-    const { callsign, team, role, report, host, hours, ssid, passphrase } = values;
+    const { callsign, team, role, report, network, host, hours, ssid, passphrase } = values;
     const when = { ...given({ host }), ...(hours === undefined ? {} : { hours: Number(hours) }) };
     if (what === 'list' && names.length === 0) return list(api, values.json, context);
     if (what === 'sheet') {
@@ -88,7 +91,7 @@ export const phoneCommand: Command = {
       throw new UsageError('say list, add, renew, revoke and one phone, or sheet');
     const path = `/api/phones/${encodeURIComponent(name)}`;
     if (what === 'add') {
-      const body = { name, ...given({ callsign, team, role, report }), ...when };
+      const body = { name, ...given({ callsign, team, role, report, network }), ...when };
       return invited(
         await sendJson<Invitation>(api, 'POST', '/api/phones', body, context.signal),
         values.json,
@@ -137,11 +140,12 @@ async function list(api: ApiTarget, json: boolean, context: CliContext): Promise
     const rows = phones.map((phone) => [
       phone.id,
       phone.name,
+      phone.network,
       presetWords(phone.presets),
       stateOf(phone, nowMs),
       phone.fingerprint.slice(0, 16),
     ]);
-    context.out(table(['ID', 'NAME', 'PRESETS', 'STATE', 'SHA-256'], rows).join('\n'));
+    context.out(table(['ID', 'NAME', 'NETWORK', 'PRESETS', 'STATE', 'SHA-256'], rows).join('\n'));
   }
   if (trouble) context.err(trouble);
   return EXIT.ok;

@@ -24,6 +24,7 @@ import { REVOKED_FILE, type Revocation, readRevoked, revokedText } from './revok
 import { LiveTrust, type Trust } from './trust.ts';
 import {
   altNames,
+  type CertificatePlan,
   cleanName,
   commonName,
   extensions,
@@ -68,8 +69,11 @@ export interface Identity {
   server(): KeyPair;
   /** For relays that pin it: an EC P-256 key, which makes small handshakes, and a certificate it signed itself. */
   portal(): KeyPair;
-  /** A phone's or client's certificate (clientAuth), signed by our CA. `days`: 1 to 3650, default 730. Throws RangeError. */
-  issueClient(name: string, days?: number): KeyPair;
+  /**
+   * A phone's or client's certificate (clientAuth), signed by our CA. `days`: 1 to 3650, default 730. `network`: of the box, that it is for;
+   * '': the main one. Throws RangeError.
+   */
+  issueClient(name: string, days?: number, network?: string): KeyPair;
   /** Accepts nobody, and refuses whom this box has revoked; to be merged with whom a link accepts. Live. */
   readonly revocations: Trust;
 }
@@ -94,7 +98,7 @@ export interface StoredIdentity extends Identity {
   /** The authority and every leaf in use, soonest end first. */
   expiring(nowMs: number): readonly Expiry[];
   /** As issueClient, for a key that is made, and stays, elsewhere. */
-  certify(name: string, publicKey: KeyObject, days?: number): Issued;
+  certify(name: string, publicKey: KeyObject, days?: number, network?: string): Issued;
   /** By our authority, SHA-256. */
   sign(bytes: Buffer): Buffer;
   /** These client certificates are accepted no more, here and after every restart; who uses one is cut off before this returns. */
@@ -291,16 +295,17 @@ class BoxIdentity implements StoredIdentity {
     return this.#use(PORTAL_LEAF);
   }
 
-  issueClient(name: string, days?: number): KeyPair {
+  issueClient(name: string, days?: number, network?: string): KeyPair {
     const key = this.#takeKey();
-    return { ...this.certify(name, key, days), keyPem: keyPem(key) };
+    return { ...this.certify(name, key, days, network), keyPem: keyPem(key) };
   }
 
-  certify(name: string, publicKey: KeyObject, days = CLIENT_DAYS): Issued {
+  certify(name: string, publicKey: KeyObject, days = CLIENT_DAYS, network = ''): Issued {
     if (!cleanName(name)) throw new RangeError('a client certificate needs a name');
     if (!(days >= 1 && days <= MAX_CLIENT_DAYS)) throw new RangeError(`days: 1 to ${MAX_CLIENT_DAYS}`);
     const dates = this.#leafDates(this.#options.clock.wallMs(), days * DAY_MS);
-    return chained(this.#sign(name, publicKey, ['client'], dates), this.ca);
+    const plan = { commonName: name, unit: network, key: publicKey, usages: ['client'] as const };
+    return chained(this.#sign(plan, dates), this.ca);
   }
 
   sign(bytes: Buffer): Buffer {
@@ -391,17 +396,11 @@ class BoxIdentity implements StoredIdentity {
 
   #signLeaf(leaf: Leaf, key: KeyObject, nowMs: number): X509Certificate {
     const dates = this.#leafDates(nowMs, leaf.lifeMs, leaf.maxSpanMs);
-    return this.#sign(this.#options.name, key, leaf.usages, dates, this.#hosts);
+    return this.#sign({ commonName: this.#options.name, key, usages: leaf.usages, hosts: this.#hosts }, dates);
   }
 
-  #sign(
-    name: string,
-    key: KeyObject,
-    usages: Leaf['usages'],
-    dates: Validity,
-    hosts: readonly string[] = [],
-  ): X509Certificate {
-    return makeCertificate({ commonName: cleanName(name), key, issuer: this.#authority, usages, hosts, ...dates });
+  #sign(plan: Omit<CertificatePlan, 'issuer' | keyof Validity>, dates: Validity): X509Certificate {
+    return makeCertificate({ ...plan, commonName: cleanName(plan.commonName), issuer: this.#authority, ...dates });
   }
 
   /** A leaf does not outlive its authority. */

@@ -60,7 +60,7 @@ export function peerChain(socket: TLSSocket): X509Certificate[] {
 /**
  * Judges the certificates a peer presented, leaf first. `role`: the part the peer plays in TLS. `nowMs`: wall clock.
  * Never throws. Codes: no_certificate, chain_too_long, malformed, revoked, no_cn, ca_as_leaf, unknown_ca, not_pinned, bad_signature,
- * weak_key, weak_signature, chain_not_allowed, unsupported_extension, not_yet_valid, expired, wrong_eku.
+ * weak_key, weak_signature, chain_not_allowed, unsupported_extension, not_yet_valid, expired, wrong_eku; and those of the trust's objections.
  */
 export function judge(
   chain: readonly X509Certificate[],
@@ -74,7 +74,8 @@ export function judge(
   try {
     // A chain file often holds the leaf once more.
     const others = chain.slice(1).filter(({ raw }) => !raw.equals(leaf.raw));
-    const objection = objectionTo(leaf, others, anchorsOf(trust), role, nowMs);
+    const anchors = anchorsOf(trust);
+    const objection = objectionTo(leaf, others, anchors, role, nowMs) ?? objected(leaf, anchors);
     if (objection) return { ok: false, ...objection };
     return { ok: true, identity: { id: fingerprint(leaf), name: commonName(leaf), proof: 'certificate' } };
   } catch (error) {
@@ -87,6 +88,7 @@ interface Anchors {
   readonly pins: ReadonlySet<string>;
   readonly revoked: ReadonlySet<string>;
   readonly crls: readonly Crl[];
+  readonly objections: NonNullable<Trust['objections']>;
 }
 
 const parsed = new WeakMap<Trust, Anchors>();
@@ -101,9 +103,18 @@ function anchorsOf(given: Trust): Anchors {
     pins: new Set(trust.pins),
     revoked: new Set(trust.revoked),
     crls: trust.crls ?? [],
+    objections: trust.objections ?? [],
   };
   parsed.set(trust, anchors);
   return anchors;
+}
+
+function objected(leaf: X509Certificate, { objections }: Anchors): Notice | undefined {
+  for (const objection of objections) {
+    const notice = objection(leaf);
+    if (notice) return notice;
+  }
+  return undefined;
 }
 
 function objectionTo(

@@ -19,6 +19,8 @@ export interface Trust {
   readonly revoked?: readonly string[] | undefined;
   /** Lists by which authorities revoke what they signed. */
   readonly crls?: readonly Crl[] | undefined;
+  /** Asked last, of the leaf of whoever is accepted by all of the above: why not here; undefined: nothing is against it. */
+  readonly objections?: readonly ((leaf: X509Certificate) => Notice | undefined)[] | undefined;
   /** Trust that may change says when it does; whoever was let in by it is judged again. Returns the listener's removal. */
   onChange?(listener: () => void): () => void;
   /** Such trust as it is now; the same object until it changes. */
@@ -124,13 +126,19 @@ export function loadRevocations(entries: readonly string[], baseDir: string): Tr
   return { cas: [], pins: [], revoked: pins.map((pin) => parsePin(pin.trim())), crls };
 }
 
-/** Accepts what either accepts, and nothing that either has revoked. */
+/** Accepts what either accepts, and nothing that either has revoked or objects to. */
 export function mergeTrust(a: Trust, b: Trust): Trust {
   if (a.onChange || b.onChange) return mergeLive(a, b);
   const revoked = [...new Set([...(a.revoked ?? []), ...(b.revoked ?? [])])];
   const both = { cas: [...new Set([...a.cas, ...b.cas])], pins: [...new Set([...a.pins, ...b.pins])] };
   const crls = [...new Set([...(a.crls ?? []), ...(b.crls ?? [])])];
-  return { ...both, ...(revoked.length > 0 ? { revoked } : {}), ...(crls.length > 0 ? { crls } : {}) };
+  const objections = [...new Set([...(a.objections ?? []), ...(b.objections ?? [])])];
+  return {
+    ...both,
+    ...(revoked.length > 0 ? { revoked } : {}),
+    ...(crls.length > 0 ? { crls } : {}),
+    ...(objections.length > 0 ? { objections } : {}),
+  };
 }
 
 function mergeLive(a: Trust, b: Trust): Trust {
@@ -156,6 +164,9 @@ function mergeLive(a: Trust, b: Trust): Trust {
     },
     get crls() {
       return now().crls;
+    },
+    get objections() {
+      return now().objections;
     },
     now,
     onChange(listener) {
@@ -186,6 +197,9 @@ export function refusalsOf(trust: Trust): Trust {
     },
     get crls() {
       return now().crls;
+    },
+    get objections() {
+      return now().objections;
     },
     now,
     onChange: (listener) => trust.onChange!(listener),

@@ -11,6 +11,7 @@ export const MAX_NAME = 64;
 /** Contents of the object identifiers we write or look for, as hex. */
 export const OID = {
   commonName: '550403', // 2.5.4.3
+  organizationalUnit: '55040b', // 2.5.4.11
   subjectKeyId: '551d0e', // 2.5.29.14
   keyUsage: '551d0f', // 2.5.29.15
   subjectAltName: '551d11', // 2.5.29.17
@@ -36,6 +37,8 @@ const SHA_2 = /60864801650304020[123]/;
 
 export interface CertificatePlan {
   readonly commonName: string;
+  /** OU of the subject; '': none. */
+  readonly unit?: string | undefined;
   /** The key the certificate is for; a private key stands for its public half. */
   readonly key: KeyObject;
   /** Who signs. Undefined: signed with `key` itself. */
@@ -53,7 +56,7 @@ export interface CertificatePlan {
 /** Makes a certificate: version 3, SHA-256, a random positive serial of 16 bytes. */
 export function makeCertificate(plan: CertificatePlan): X509Certificate {
   const signer = plan.issuer?.key ?? plan.key;
-  const subject = name(plan.commonName);
+  const subject = name(plan.commonName, plan.unit);
   const spki = publicHalf(plan.key).export({ type: 'spki', format: 'der' });
   const algorithm = signatureAlgorithm(signer);
   const tbs = sequence(
@@ -124,6 +127,11 @@ export function fingerprint(certificate: X509Certificate): string {
 /** The subject's CN (the first, when there are several), fit to be shown; '' when there is none. */
 export function commonName(certificate: X509Certificate): string {
   return firstName(certificate.toLegacyObject().subject?.CN);
+}
+
+/** The subject's OU, likewise. */
+export function organizationalUnit(certificate: X509Certificate): string {
+  return firstName(certificate.toLegacyObject().subject?.OU);
 }
 
 /** The CN of whoever signed it, likewise. */
@@ -222,9 +230,11 @@ function serial(): Buffer {
   return bytes;
 }
 
-/** A distinguished name of one CN: TAK needs a CN and nothing else (tak-federation §2.1). */
-function name(commonName: string): Buffer {
-  return sequence(tlv(0x31, sequence(objectId(OID.commonName), tlv(0x0c, Buffer.from(commonName, 'utf8')))));
+/** A distinguished name: TAK needs a CN and nothing else (tak-federation §2.1). */
+function name(commonName: string, unit = ''): Buffer {
+  const part = (id: string, text: string) => tlv(0x31, sequence(objectId(id), tlv(0x0c, Buffer.from(text, 'utf8'))));
+  const named = part(OID.commonName, commonName);
+  return unit === '' ? sequence(named) : sequence(part(OID.organizationalUnit, unit), named);
 }
 
 /** TBSCertificate of RFC 5280 §4.1: version, serial, signature, issuer, validity, subject, key, …, [3] extensions. */

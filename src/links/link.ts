@@ -56,7 +56,7 @@ export interface LinkContext {
   readonly identity: Identity;
   /** Whom the whole relay trusts as a federate; a link's own trust comes on top. */
   readonly trust: Trust;
-  /** Phones that came from other boxes, by the pins of their certificates; live. */
+  /** Phones that came from other boxes, by the pins of their certificates, and which phones may not come in by this link; live. */
   readonly guests?: Trust | undefined;
   readonly node: Node;
   /** Directory that relative file names of the configuration start from. */

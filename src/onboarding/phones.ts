@@ -23,6 +23,8 @@ const PROFILE_MS = 600_000;
 const MAX_CERTIFICATES = 2;
 const HOUR_MS = 3_600_000;
 const PHONES_KEY = 'phones';
+/** As core/networks.ts calls it (test/onboarding/phones.test.ts keeps them equal). */
+export const MAIN_NETWORK = 'main';
 /** Without letters that are mistaken for digits; 16 of them are 78 bits. */
 const LETTERS = '23456789ABCDEFGHJKMNPQRSTVWXYZ';
 const CODE_FORM = /^[2-9A-HJ-KMNP-TV-Z]{16}$/;
@@ -31,6 +33,8 @@ const savedPhone = z.object({
   id: z.string(),
   name: phoneName,
   presets,
+  /** Of this box, that its certificates are for. */
+  network: z.string().default(MAIN_NETWORK),
   createdMs: z.number(),
   /** Oldest first. */
   certificates: z.array(
@@ -52,6 +56,8 @@ export interface PhoneInfo {
   readonly id: string;
   readonly name: string;
   readonly presets: Presets;
+  /** Of this box, that its certificates are for. */
+  readonly network: string;
   readonly createdMs: number;
   /** Of its newest certificate; '' while it has none. */
   readonly fingerprint: string;
@@ -98,22 +104,31 @@ export interface PhoneMemory {
 
 /** What of the box's identity is needed. */
 export interface Authorities {
-  certify(name: string, publicKey: KeyObject, days?: number): Issued;
+  certify(name: string, publicKey: KeyObject, days?: number, network?: string): Issued;
   revoke(certificates: readonly Revocation[]): void;
   readonly revocations: { readonly revoked?: readonly string[] | undefined };
+}
+
+/** A phone with a certificate of another box. */
+export interface Guest {
+  /** SHA-256, lower hex. */
+  readonly fingerprint: string;
+  readonly network: string;
 }
 
 export interface PhonesOptions {
   readonly memory: PhoneMemory;
   readonly identity: Authorities;
   readonly clock: Clock;
-  /** Certificates of other boxes that phones came with, SHA-256: told when they change, and at the beginning. */
-  onForeign?(fingerprints: readonly string[]): void;
+  /** Certificates of other boxes that phones came with: told when they change, and at the beginning. */
+  onForeign?(guests: readonly Guest[]): void;
 }
 
 export interface NewPhone {
   readonly name: string;
   readonly presets: Presets;
+  /** Default: the main one. That there is such a network is for the caller to see to. */
+  readonly network?: string | undefined;
   readonly hours?: number | undefined;
 }
 
@@ -159,8 +174,8 @@ export class Phones {
   }
 
   /** @throws PhoneRefused bad_value, phone_exists, too_many_phones, too_many_revoked */
-  add({ name, presets: wanted, hours }: NewPhone): Invitation {
-    return this.#invite(this.#make(name, wanted), hours);
+  add({ hours, ...wanted }: NewPhone): Invitation {
+    return this.#invite(this.#make(wanted), hours);
   }
 
   /**
@@ -178,7 +193,8 @@ export class Phones {
       throw new PhoneRefused('phone_exists', 'a phone with this certificate is here already, or was revoked here');
     }
     const taken = this.#phones.some((phone) => sameName(phone.name, name));
-    const phone = this.#make(taken ? `${name.slice(0, 24)} (${from.slice(0, 20)})` : name, wanted);
+    const here = taken ? `${name.slice(0, 24)} (${from.slice(0, 20)})` : name;
+    const phone = this.#make({ name: here, presets: wanted });
     phone.certificates = [{ ...certificate, foreign: true }];
     return this.#invite(phone);
   }
@@ -189,7 +205,7 @@ export class Phones {
     this.#save();
   }
 
-  #make(name: string, { report, ...wanted }: Presets): SavedPhone {
+  #make({ name, presets: { report, ...wanted }, network = MAIN_NETWORK }: NewPhone): SavedPhone {
     const parsed = phoneName.safeParse(name);
     if (!parsed.success) throw new PhoneRefused('bad_value', 'a phone needs a name of 1 to 48 characters');
     if (this.#phones.some((phone) => sameName(phone.name, parsed.data))) {
@@ -206,6 +222,7 @@ export class Phones {
       id: randomBytes(4).toString('hex'),
       name: parsed.data,
       presets: report ? { ...wanted, report } : wanted,
+      network,
       createdMs: Math.round(this.#clock.wallMs()),
       certificates: [],
       code: null,
@@ -363,7 +380,8 @@ export class Phones {
 
   #certify(phone: SavedPhone, publicKey: KeyObject): Issued {
     if (!this.#phones.includes(phone)) throw new PhoneRefused('bad_code', BAD_CODE, BAD_CODE_FIX); // revoked meanwhile
-    const issued = this.#identity.certify(phone.name, publicKey);
+    const network = phone.network === MAIN_NETWORK ? '' : phone.network;
+    const issued = this.#identity.certify(phone.name, publicKey, undefined, network);
     const { fingerprint, notAfterMs } = issued;
     const all = [...phone.certificates, { fingerprint, notAfterMs, foreign: false }];
     // The one in use stays; one that was made and never seen was lost on its way.
@@ -393,13 +411,14 @@ export class Phones {
     return mine;
   }
 
-  #infoOf({ id, name, presets, createdMs, certificates, code, seenMs, moved }: SavedPhone): PhoneInfo {
+  #infoOf({ id, name, presets, network, createdMs, certificates, code, seenMs, moved }: SavedPhone): PhoneInfo {
     const newest = certificates.at(-1);
     const waits = code !== null && code.endsMs > this.#clock.wallMs();
     return {
       id,
       name,
       presets,
+      network,
       createdMs,
       fingerprint: newest?.fingerprint ?? '',
       notAfterMs: newest?.notAfterMs ?? null,
@@ -420,11 +439,13 @@ export class Phones {
   }
 
   #tellForeign(): void {
-    const foreign = this.#phones.flatMap(({ certificates }) => certificates.filter((one) => one.foreign));
-    const fingerprints = foreign.map(({ fingerprint }) => fingerprint);
-    if (fingerprints.join() === this.#foreign) return;
-    this.#foreign = fingerprints.join();
-    this.#onForeign?.(fingerprints);
+    const guests = this.#phones.flatMap(({ certificates, network }) =>
+      certificates.filter(({ foreign }) => foreign).map(({ fingerprint }): Guest => ({ fingerprint, network })),
+    );
+    const fingerprints = guests.map(({ fingerprint }) => fingerprint).join();
+    if (fingerprints === this.#foreign) return;
+    this.#foreign = fingerprints;
+    this.#onForeign?.(guests);
   }
 }
 

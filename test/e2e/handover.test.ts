@@ -78,8 +78,8 @@ test('G5: a phone is handed over to another box', { skip: noCurl }, async (t) =>
     assert.match(said, /^Victor is known at bravo as Victor, .*https?:\/\/\S+\/join\/\S+ \(code [\w-]{19}\)/);
     (await comes(b, cas.b)).send(sa('VICTOR-1', 'VICTOR', Date.now()));
     await b.home.until((status) => status.units === 1, 'the phone');
-    assert.match(await a.home.command('phone', 'list'), /Victor +Cyan +moved to bravo/);
-    assert.match(await b.home.command('phone', 'list'), /Victor +Cyan +here now/);
+    assert.match(await a.home.command('phone', 'list'), /Victor +main +Cyan +moved to bravo/);
+    assert.match(await b.home.command('phone', 'list'), /Victor +main +Cyan +here now/);
     const asked = (await ask(b, 'GET', '/api/audit?kind=request&limit=50')).json.entries;
     assert.ok(
       asked.some(({ action, detail }: { action: string; detail: string }) =>

@@ -7,6 +7,7 @@ import { request } from 'node:https';
 import { type TestContext, test } from 'node:test';
 import { type Imported, importFromQr, preferencesFromQr, startAtak } from '../support/atak.ts';
 import { phone } from '../support/cot-client.ts';
+import { curl, noCurl } from '../support/curl.ts';
 import { freePorts, RelayHome } from '../support/relay-process.ts';
 
 interface Box {
@@ -288,7 +289,7 @@ test('phones', async (t) => {
     await assert.rejects(relay.command('phone', 'add', 'India', '--team', 'Pink', ...api(relay)), /team/);
     await assert.rejects(relay.command('phone', 'add', 'India', '--report', '7', ...api(relay)), /report/);
     await relay.command('phone', 'add', 'India', '--team', 'Red', '--report', '30', ...api(relay));
-    assert.match(await relay.command('phone', 'list', ...api(relay)), /India +Red, every 30 s/);
+    assert.match(await relay.command('phone', 'list', ...api(relay)), /India +main +Red, every 30 s/);
     assert.match(await relay.command('phone', '--help'), /revoke PHONE/);
   });
 });
@@ -327,3 +328,79 @@ function askTls({ body, accept, ...options }: Asked): Promise<{ status: number; 
     outgoing.end(body);
   });
 }
+
+test('in a box with several networks a phone is made for one, and comes in by no other', async (t) => {
+  const [api, main, medics] = (await freePorts(3)) as [number, number, number];
+  const relay = new RelayHome(t, 'town');
+  const yaml = (network: string) => `networks: [{ name: medics }, { name: police }]
+links:
+  - { name: phones, kind: cot, listen: "127.0.0.1:${main}", tls: true }
+  - { name: medics, kind: cot, listen: "127.0.0.1:${medics}", tls: true, policy: { network: ${network} } }
+`;
+  relay.configure(api, yaml('medics'));
+  await relay.start();
+  const socket = ['--api', `unix:${relay.file('data/api.sock')}`];
+  const [doc, alpha] = [await add(relay, 'Doc', '--network', 'medics'), await add(relay, 'Alpha')];
+  const [docHas, alphaHas] = [await importFromQr(t, doc.atak), await importFromQr(t, alpha.atak)];
+  assert.deepEqual([docHas.port, alphaHas.port], [medics, main], 'each package leads to the port of its network');
+  await assert.rejects(relay.command('phone', 'add', 'Cop', '--network', 'police', ...socket), /no link for phones/);
+  const issued = await relay.command('cert', 'issue', 'sensor', '--network', 'police', '--out', relay.file('certs'));
+  assert.match(issued, /sensor\.pem/);
+  assert.match(new X509Certificate(readFileSync(relay.file('certs/sensor.pem'))).subject, /^OU=police$/m);
+  await assert.rejects(relay.command('cert', 'issue', 'x', '--network', 'fire'), /no network "fire"/);
+
+  const here = await startAtak(t, { ...docHas, callsign: 'DOC' }, 'ANDROID-doc');
+  await relay.until(({ peers }) => peers.some(({ link, connected }) => link === 'medics' && connected), 'Doc');
+  await turnedAway(t, { ...docHas, port: main });
+  await relay.until(
+    ({ links }) => links.some(({ name, refusals }) => name === 'phones' && refusals.other_network === 1),
+    'the refusal',
+  );
+  const { links } = await relay.status();
+  const refused = links.find(({ name }) => name === 'phones')!.lastRefusal!;
+  assert.match(refused.words, /"Doc" was made for network medics, and this link is in network main/);
+  assert.match(refused.fix, new RegExp(`port ${medics}`));
+  const shown = await relay.command('phone', 'list', ...socket);
+  assert.match(shown, /Doc +medics[\s\S]*Alpha +main|Alpha +main[\s\S]*Doc +medics/);
+
+  // The port becomes another network's: who is there by a certificate of the old one is cut off.
+  relay.configure(api, yaml('police'));
+  relay.signal('SIGHUP');
+  await here.untilClosed();
+  await relay.until(
+    ({ links }) => links.some(({ name, refusals }) => name === 'medics' && (refusals.other_network ?? 0) > 0),
+    'the refusal there',
+  );
+});
+
+test('the page of phones offers the networks there are, and shows whose network each is', {
+  skip: noCurl,
+}, async (t) => {
+  const [api, tls, main, medics] = (await freePorts(4)) as [number, number, number, number];
+  const relay = new RelayHome(t, 'paged');
+  const links = [
+    `{ name: phones, kind: cot, listen: "127.0.0.1:${main}", tls: true }`,
+    `{ name: medics, kind: cot, listen: "127.0.0.1:${medics}", tls: true, policy: { network: medics } }`,
+  ];
+  relay.configure(api, `networks: [{ name: medics }]\nlinks: [${links.join(', ')}]\n`, `tls: ${tls}`);
+  writeFileSync(relay.file('ca.pem'), await relay.command('cert', 'show', '--ca'));
+  await relay.start();
+  const jar = relay.file('jar');
+  const ask = (path: string, fields: Record<string, string> = {}) =>
+    curl(
+      ...['--retry', '0', '--cacert', relay.file('ca.pem'), '-b', jar, '-c', jar],
+      ...Object.entries(fields).flatMap(([name, value]) => ['--data-urlencode', `${name}=${value}`]),
+      `https://localhost:${tls}${path}`,
+    );
+  const code = readFileSync(relay.file('data/setup-code'), 'utf8').trim();
+  assert.equal((await ask('/login', { code, username: 'admin', password: 'correct horse battery' })).status, 303);
+  const { text } = await ask('/phones');
+  assert.match(text, /<select id="network" name="network"><option>main<\/option><option>medics<\/option><\/select>/);
+  const csrf = /name="csrf" value="([^"]+)"/.exec(text)?.[1] ?? '';
+  const fields = { csrf, callsign: '', team: '', role: '', host: '127.0.0.1' };
+  assert.equal((await ask('/phones', { ...fields, name: 'Doc', network: 'medics' })).status, 200);
+  const refused = await ask('/phones', { ...fields, name: 'Cop', network: 'police' });
+  assert.equal(refused.status, 400);
+  assert.match(refused.text, /no link for phones with a certificate is in a network/);
+  assert.match((await ask('/phones')).text, /aria-label="Doc">[\s\S]*<dt>Network<\/dt><dd>medics<\/dd>/);
+});

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import forge from 'node-forge';
-import { judge, type Trust, type Verdict } from '../../src/identity/trust.ts';
+import { judge, LiveTrust, mergeTrust, refusalsOf, type Trust, type Verdict } from '../../src/identity/trust.ts';
 import { fingerprint } from '../../src/identity/x509.ts';
 import { makeCa, makeLeaf, makeSelfSigned, pinning, type TestCa, trusting } from '../support/pki.ts';
 
@@ -294,3 +294,33 @@ function madeByForge(options: {
   made.sign(forge.pki.privateKeyFromPem(forgeCa.keyPem), options.hash ?? forge.md.sha256.create());
   return new X509Certificate(forge.pki.certificateToPem(made));
 }
+
+test('objections are asked last, and hold whatever trust they are merged with, live or not', () => {
+  const [leaf, other] = [makeLeaf(root, { cn: 'phone' }), makeLeaf(root, { cn: 'other' })];
+  const asked: string[] = [];
+  const objecting: Trust = {
+    cas: [],
+    pins: [],
+    objections: [
+      ({ subject }) => {
+        asked.push(subject);
+        return subject === 'CN=phone' ? { code: 'other_network', words: 'not here', fix: 'Elsewhere.' } : undefined;
+      },
+    ],
+  };
+  const live = new LiveTrust(objecting);
+  const kinds = {
+    plain: mergeTrust(trusting(root), objecting),
+    pinned: mergeTrust(pinning(leaf, other), objecting),
+    live: mergeTrust(live, trusting(root)),
+    refusals: mergeTrust(trusting(root), refusalsOf(objecting)),
+    'live refusals': mergeTrust(trusting(root), refusalsOf(live)),
+  };
+  for (const [kind, trust] of Object.entries(kinds)) {
+    assert.equal(code(judge(chainOf(leaf), trust, 'client', now)), 'other_network', kind);
+    assert.equal(code(judge(chainOf(other), trust, 'client', now)), 'ok', kind);
+  }
+  asked.length = 0;
+  assert.equal(code(judge(chainOf(makeLeaf(stranger, { cn: 'phone' })), kinds.plain, 'client', now)), 'unknown_ca');
+  assert.deepEqual(asked, [], 'nobody is told of networks who has no business here');
+});

@@ -188,6 +188,8 @@ export interface RunOptions {
   readonly identity?: Identity;
   /** Whom the whole relay trusts. Default: nobody. */
   readonly trust?: Trust;
+  /** Phones of other boxes, and which phones may not come in by this link. */
+  readonly guests?: Trust;
   readonly node?: Node;
   readonly clock?: Clock;
   readonly name?: string;
@@ -259,6 +261,7 @@ export function runLink(t: TestContext, link: Link, options: RunOptions = {}): R
     hub,
     identity,
     trust: options.trust ?? { cas: [], pins: [] },
+    guests: options.guests,
     node: options.node ?? { id: identity.id, name: 'Relay', version: '0.0.0' },
     baseDir: options.baseDir ?? '.',
     memory: { get: (key) => memory.get(key), set: (key, value) => memory.set(key, value) },

@@ -2,9 +2,18 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
+import { MAIN_NETWORK as CORE_MAIN } from '../../src/core/networks.ts';
 import { ManualClock } from '../../src/lib/clock.ts';
 import type { Station } from '../../src/onboarding/packages.ts';
-import { type Authorities, MAX_PHONES, type PhoneMemory, PhoneRefused, Phones } from '../../src/onboarding/phones.ts';
+import {
+  type Authorities,
+  type Guest,
+  MAIN_NETWORK,
+  MAX_PHONES,
+  type PhoneMemory,
+  PhoneRefused,
+  Phones,
+} from '../../src/onboarding/phones.ts';
 import { presets } from '../../src/onboarding/presets.ts';
 import { makeCa } from '../support/pki.ts';
 
@@ -22,11 +31,16 @@ const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const FORM = /^[2-9A-HJ-KMNP-TV-Z]{4}(?:-[2-9A-HJ-KMNP-TV-Z]{4}){3}$/;
 
 interface Desk {
+  /** What each certificate made says of its network. */
+  readonly networks: string[];
+  /** As told last. */
+  guests(): readonly Guest[];
   readonly phones: Phones;
   readonly saved: Map<string, string>;
   readonly clock: ManualClock;
   readonly revoked: string[];
-  restart(): Phones;
+  /** `phones`: what is on the disk in place of what was saved. */
+  restart(phones?: string): Phones;
 }
 
 /** Certificates are the CA's own with made-up fingerprints: what is in them is another test's matter. */
@@ -35,6 +49,8 @@ function desk(): Desk {
   let onDisk = new Map<string, string>();
   const clock = new ManualClock();
   const revoked: string[] = [];
+  const networks: string[] = [];
+  let guests: readonly Guest[] = [];
   let count = 0;
   const memory: PhoneMemory = {
     get: (key) => onDisk.get(key),
@@ -44,17 +60,27 @@ function desk(): Desk {
     },
   };
   const identity: Authorities = {
-    certify: (commonName: string, _key: KeyObject) => ({
-      certPem: ca.certPem + ca.certPem,
-      fingerprint: String(++count).padStart(64, '0'),
-      commonName,
-      notAfterMs: clock.wallMs() + 1,
-    }),
+    certify: (commonName: string, _key: KeyObject, _days, network = '') => {
+      networks.push(network);
+      return {
+        certPem: ca.certPem + ca.certPem,
+        fingerprint: String(++count).padStart(64, '0'),
+        commonName,
+        notAfterMs: clock.wallMs() + 1,
+      };
+    },
     revoke: (certificates) => revoked.push(...certificates.map(({ fingerprint }) => Number(fingerprint).toString())),
     revocations: { revoked },
   };
-  const open = () => new Phones({ memory, identity, clock });
-  return { phones: open(), saved, clock, revoked, restart: open };
+  const onForeign = (told: readonly Guest[]) => {
+    guests = told;
+  };
+  const open = () => new Phones({ memory, identity, clock, onForeign });
+  const restart = (phones?: string) => {
+    if (phones !== undefined) onDisk.set('phones', phones);
+    return open();
+  };
+  return { phones: open(), saved, clock, revoked, networks, guests: () => guests, restart };
 }
 
 function refuses(code: string): (error: unknown) => boolean {
@@ -101,6 +127,37 @@ test('a code ends; a new one ends the old; a used one stays used over a power cu
   const after = box.restart();
   assert.equal(after.list()[0]!.name, 'Alpha');
   await assert.rejects(after.take(third.code, 'atak', station, HERE), refuses('bad_code'));
+});
+
+test('a phone is for one network of the box, and so are its certificates, also renewed; those of before are for the main one', () => {
+  const box = desk();
+  assert.equal(MAIN_NETWORK, CORE_MAIN);
+  const { code } = box.phones.add({ name: 'Doc', presets: none, network: 'medics' });
+  box.phones.enroll(code, publicKey);
+  box.phones.enroll(box.phones.add({ name: 'Alpha', presets: none }).code, publicKey);
+  const after = box.restart();
+  after.enroll(after.renew('Doc').code, publicKey);
+  assert.deepEqual(box.networks, ['medics', '', 'medics']);
+  assert.deepEqual(
+    after.list().map(({ name, network }) => [name, network]),
+    [
+      ['Doc', 'medics'],
+      ['Alpha', 'main'],
+    ],
+  );
+  const certificate = { fingerprint: 'f'.repeat(64), notAfterMs: box.clock.wallMs() + 1 };
+  after.adopt({ name: 'Guest', presets: none }, certificate, 'north');
+  assert.deepEqual(box.guests(), [{ fingerprint: certificate.fingerprint, network: 'main' }]);
+
+  const saved = JSON.parse(box.saved.get('phones') ?? '') as { network?: string }[];
+  const before = saved.map(({ network: _, ...phone }) => phone);
+  assert.deepEqual(
+    box
+      .restart(JSON.stringify(before))
+      .list()
+      .map(({ network }) => network),
+    ['main', 'main', 'main'],
+  );
 });
 
 test('what is no code is none, however long', async () => {

@@ -27,6 +27,8 @@ export interface CaOptions extends Dates {
 
 export interface LeafOptions extends Dates {
   readonly cn: string;
+  /** OU of its subject. */
+  readonly unit?: string | undefined;
   /** Default: both. `none`: the certificate says nothing about its use. */
   readonly eku?: readonly ('client' | 'server')[] | 'none';
   /** Host names and addresses. */
@@ -94,6 +96,7 @@ export function makeLeaf(ca: TestCa, options: LeafOptions): TestLeaf {
   const key = testKey(options.key ?? 'ec', `leaf ${options.cn}`);
   const x509 = makeCertificate({
     commonName: options.cn,
+    unit: options.unit,
     key,
     issuer: { certificate: ca.x509, key: ca.key },
     usages: options.eku === 'none' ? [] : (options.eku ?? ['client', 'server']),
@@ -143,7 +146,7 @@ export function testIdentity(name: string): Identity & { readonly trust: Trust }
     federation: (link = '') => leaf(`federation ${link}`, { cn: name }),
     server: () => leaf('server', { cn: name, eku: ['server'], sans: ['localhost', '127.0.0.1', '::1'] }),
     portal: () => leaf('portal', { cn: name, selfSigned: true }),
-    issueClient: (client) => makeLeaf(ca, { cn: client, eku: ['client'] }),
+    issueClient: (client, _days, unit) => makeLeaf(ca, { cn: client, unit, eku: ['client'] }),
     revocations: { cas: [], pins: [] },
   };
 }

@@ -85,8 +85,8 @@ export function joinPages(deps: PageDeps, office: PhoneOffice): Route[] {
         if (request.method === 'HEAD' || variant === 'enroll') {
           const phone = office.invited(code, caller.address); // a look ahead uses nothing up
           if (request.method === 'HEAD') return new Reply(200, undefined, { 'content-type': 'application/zip' }, 'raw');
-          const { name, presets } = phone;
-          const station = office.station(variant, host);
+          const { name, presets, network } = phone;
+          const station = office.station(variant, host, network);
           const made = await makePackage({ variant, station, phone: name, presets, client: undefined });
           return zip(made.bytes, made.fileName, file);
         }
@@ -121,7 +121,8 @@ function choosePage(office: PhoneOffice, call: PageCall, code: string, phone: Ph
   const base = `${scheme}://${call.request.headers.host ?? host}`;
   const url = (variant: (typeof VARIANTS)[number]) => office.fileUrl(base, code, variant, phone.name);
   const path = (variant: (typeof VARIANTS)[number]) => url(variant).slice(base.length);
-  const { tcp, enroll } = office.ports();
+  const { tcp, enroll } = office.ports(phone.network);
+  const plain = tcp !== undefined && tcp === office.ports().tcp; // that is where its package leads
   const said = presetWords(phone.presets);
   const preference = preferenceLink(phone.presets);
   return html`<main><h1>Join ${office.box().name}</h1><p>For <b>${phone.name}</b>${said && html` (${said})`}. Good until ${minute(phone.codeEndsMs ?? 0)} UTC, for one of these, once:</p>
@@ -130,6 +131,6 @@ function choosePage(office: PhoneOffice, call: PageCall, code: string, phone: Ph
 <h2>iTAK</h2><p><a class="button" href="${path('itak')}">Package for iTAK</a></p><p class="muted">Then share the file with iTAK, or in iTAK: Settings, Network, Servers, +, Upload server package.</p>
 <h2>WinTAK</h2><p><a class="button" href="${path('wintak')}">Package for WinTAK</a></p><p class="muted">Then in WinTAK: Import, or drop the file on the map.</p>
 ${enroll !== undefined && html`<details><summary>With a user name: enrol</summary><p>User name <code>${phone.name}</code>, password <code>${code}</code>, port ${enroll}.</p><p><a class="action" href="${path('enroll')}">Package that enrols (ATAK)</a></p></details>`}
-${tcp !== undefined && plainPart()}
+${plain && plainPart()}
 <p class="muted">CA of this box, SHA-256: <code>${office.box().caFingerprint}</code></p></main>`;
 }

@@ -1,12 +1,12 @@
 // The operator's page of phones: who has what, who is here; add, renew, revoke, print. Plain forms, for whoever is logged in.
 import * as z from 'zod';
-import { MAX_PHONES } from '../../onboarding/phones.ts';
+import { MAIN_NETWORK, MAX_PHONES } from '../../onboarding/phones.ts';
 import { phoneName, presets, presetWords, REPORT_SECONDS, ROLES, TEAMS } from '../../onboarding/presets.ts';
 import type { ListedPhone, PhoneOffice } from '../phones.ts';
 import { Refusal } from '../refusal.ts';
 import type { Reply, Route } from '../route.ts';
 import { route } from '../route.ts';
-import { cardFor, host, hours, invite } from '../routes/phones.ts';
+import { cardFor, host, hours, invite, network } from '../routes/phones.ts';
 import { type Html, html } from './html.ts';
 import { type PageCall, type PageDeps, page, pageQuery } from './routes.ts';
 import { minute, sheetBody, wifiFields, wifiOf } from './sheet.ts';
@@ -40,12 +40,12 @@ export function phonePages(deps: PageDeps, office: PhoneOffice): Route[] {
     route({
       ...at('/phones', 'Adds a phone and shows its card'),
       query: pageQuery,
-      body: presets.extend({ name: phoneName, hours, host }),
+      body: presets.extend({ name: phoneName, network, hours, host }),
       bodyKind: 'form',
       handle: (call) =>
         orWords(deps, office, call, () => {
-          const { name, hours, host, ...presets } = call.body;
-          const card = cardFor(office, call, host, () => office.do((phones) => phones.add({ name, presets, hours })));
+          const { name, network, hours, host, ...presets } = call.body;
+          const card = cardFor(office, call, host, () => office.add({ name, presets, network, hours }));
           call.note(`phone ${name} added`);
           return cardsPage(deps, office, call, `Card for ${name}`, { cards: [card], wifi: undefined });
         }),
@@ -125,13 +125,14 @@ function cardsPage(
 function listPage(deps: PageDeps, office: PhoneOffice, call: PageCall, said = '', status = 200): Reply {
   const phones = office.list();
   const nowMs = deps.clock.wallMs();
+  const several = office.networks().length > 1 || phones.some(({ network }) => network !== MAIN_NETWORK);
   return page(
     deps,
     call,
     'Phones',
     html`<main><h1>Phones</h1>${said && html`<p class="trouble" role="alert">${said}</p>`}${trouble(office.trouble())}
 <h2>Add a phone</h2>${addForm(office, call)}
-<h2>${phones.length === 0 ? 'None yet' : plural(phones.length, 'phone')}</h2>${phones.map((phone) => phoneCard(call, phone, nowMs))}
+<h2>${phones.length === 0 ? 'None yet' : plural(phones.length, 'phone')}</h2>${phones.map((phone) => phoneCard(call, phone, { nowMs, several }))}
 ${phones.length > 0 && sheetForm(office, call, phones)}
 <p><a class="action" href="/">Back to the status</a></p></main>`,
     { status },
@@ -148,13 +149,23 @@ function addForm(office: PhoneOffice, call: PageCall): Html {
 <p><label for="callsign">Callsign (empty: the phone keeps its own)</label><input id="callsign" name="callsign" maxlength="48"></p>
 <p><label for="team">Team</label>${choice('team', TEAMS)}</p><p><label for="role">Role</label>${choice('role', ROLES)}</p>
 <p><label for="report">Seconds between two positions, at the least (ATAK)</label>${choice('report', REPORT_SECONDS)}</p>
-${hostField(office, call, 'host')}<p><button>Add and show its card</button></p></form>`;
+${networkField(office)}${hostField(office, call, 'host')}<p><button>Add and show its card</button></p></form>`;
 }
 
 function choice(name: string, values: readonly string[]): Html {
   return html`<select id="${name}" name="${name}"><option value="">as the phone has it</option>${values.map(
     (value) => html`<option>${value}</option>`,
   )}</select>`;
+}
+
+/** Where the box has several. */
+function networkField(office: PhoneOffice): Html | undefined {
+  const networks = office.networks();
+  if (networks.length < 2) return undefined;
+  return html`<p><label for="network">Network, the only one in which it can connect</label><select id="network" name="network">${networks.map(
+    (name) => html`<option>${name}</option>`,
+  )}</select></p>
+`;
 }
 
 function hostField(office: PhoneOffice, call: PageCall, id: string): Html {
@@ -165,12 +176,17 @@ function hostField(office: PhoneOffice, call: PageCall, id: string): Html {
   )}</select></p>`;
 }
 
-function phoneCard(call: PageCall, phone: ListedPhone, nowMs: number): Html {
-  const { id, name, presets, connected, fingerprint, notAfterMs, codeEndsMs } = phone;
+function phoneCard(
+  call: PageCall,
+  phone: ListedPhone,
+  { nowMs, several }: { readonly nowMs: number; readonly several: boolean },
+): Html {
+  const { id, name, network, presets, connected, fingerprint, notAfterMs, codeEndsMs } = phone;
   const button = (action: string, words: string, spoken: string) =>
     html`<form method="post" action="/phones/${action}">${secretField(call.caller.csrf)}<input type="hidden" name="id" value="${id}"><button class="second" aria-label="${spoken} ${name}">${words}</button></form>`;
   const rows: [string, Html | string][] = [
     ['State', stateOf(phone, nowMs)],
+    ...(several ? [['Network', network] as [string, string]] : []),
     ['Presets', presetWords(presets) || 'none'],
     ...(connected ? [['From', connected.address] as [string, string]] : []),
     ...(codeEndsMs === null ? [] : [['Code waits', `until ${minute(codeEndsMs)} UTC`] as [string, string]]),

@@ -11,12 +11,20 @@ import { type Call, type Route, raw, route } from '../route.ts';
 const tag = 'Phones';
 export const hours = z.coerce.number().min(0.1).max(MAX_CODE_HOURS).default(CODE_HOURS);
 export const host = z.string().max(255).optional();
+export const network = z
+  .string()
+  .max(32)
+  .optional()
+  .describe('Network of this box that it is for: in others its certificate is refused. Default: main.');
 
 const phone = z
   .looseObject({
     id: z.string(),
     name: z.string(),
     presets,
+    network: z
+      .string()
+      .describe('Network of this box that its certificates are for. Of phones made before that was kept: main.'),
     fingerprint: z.string(),
     seenMs: z.number().nullable(),
     connected: z.looseObject({ address: z.string(), callsign: z.string() }).nullable(),
@@ -27,6 +35,7 @@ const invitation = z
   .looseObject({
     id: z.string(),
     name: z.string(),
+    network: z.string(),
     code: z.string(),
     endsAt: z.string(),
     join: z.string(),
@@ -57,14 +66,14 @@ export function phoneRoutes(office: PhoneOffice, page: Pick<PageDeps, 'clock'>):
       role: 'operator',
       tag,
       summary: 'Adds a phone; the code it is invited with is shown here and nowhere else',
-      body: presets.extend({ name: phoneName, hours, host }),
+      body: presets.extend({ name: phoneName, network, hours, host }),
       answer: invitation,
       status: 201,
       handle: (call) => {
-        const { name, hours, host, ...presets } = call.body;
-        const card = cardFor(office, call, host, () => office.do((phones) => phones.add({ name, presets, hours })));
+        const { name, network, hours, host, ...presets } = call.body;
+        const card = cardFor(office, call, host, () => office.add({ name, presets, network, hours }));
         call.note(`phone ${card.invitation.phone.name} added`);
-        return invitationOf(card, office.trouble());
+        return invitationOf(card, office);
       },
     }),
     route({
@@ -80,7 +89,7 @@ export function phoneRoutes(office: PhoneOffice, page: Pick<PageDeps, 'clock'>):
         const { hours, host } = call.body;
         const card = cardFor(office, call, host, () => office.do((phones) => phones.renew(call.params.id, hours)));
         call.note(`new code for phone ${card.invitation.phone.name}`);
-        return invitationOf(card, office.trouble());
+        return invitationOf(card, office);
       },
     }),
     route({
@@ -147,11 +156,12 @@ export function cardFor(
   return office.card(make(), host);
 }
 
-function invitationOf({ invitation, join, atak, enroll, preference }: Card, trouble: string) {
+function invitationOf({ invitation, join, atak, enroll, preference }: Card, office: PhoneOffice) {
   const { phone, code, endsMs } = invitation;
   return {
     id: phone.id,
     name: phone.name,
+    network: phone.network,
     code,
     endsAt: new Date(endsMs).toISOString(),
     join,
@@ -159,6 +169,6 @@ function invitationOf({ invitation, join, atak, enroll, preference }: Card, trou
     enroll,
     preference,
     qr: qrText(join),
-    trouble,
+    trouble: office.trouble(phone.network),
   };
 }

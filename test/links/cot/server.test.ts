@@ -1,5 +1,6 @@
 // We are the server: what phones and other clients meet when they connect to us.
 import assert from 'node:assert/strict';
+import type { X509Certificate } from 'node:crypto';
 import { describe, type TestContext, test } from 'node:test';
 import { LiveTrust } from '../../../src/identity/trust.ts';
 import { ManualClock } from '../../../src/lib/clock.ts';
@@ -485,6 +486,31 @@ describe('a phone on TLS', () => {
     await client.closed;
     await tlsPhone(t, port, { cert: lost.certPem, key: lost.keyPem });
     await link.refusal('revoked');
+    assert.deepEqual([other.closings, link.hub.sessions.length], [[], 2]);
+  });
+
+  test('a phone of another network is refused in words; one that has become that is cut off', async (t) => {
+    const [medic, officer] = [identity.issueClient('Medic'), identity.issueClient('Officer')];
+    let banned = '';
+    const objection = (leaf: X509Certificate) =>
+      leaf.subject === banned ? { code: 'other_network', words: 'made for another', fix: 'Elsewhere.' } : undefined;
+    const guests = new LiveTrust({ cas: [], pins: [], objections: [objection] });
+    const { link, port } = await listening(t, { tls: true }, { identity, guests });
+    const first = await tlsPhone(t, port, { cert: medic.certPem, key: medic.keyPem });
+    const session = await link.hub.session();
+    await tlsPhone(t, port, { cert: officer.certPem, key: officer.keyPem });
+    const other = await link.hub.session(1);
+    banned = 'CN=Medic';
+    guests.become(guests.now());
+    assert.equal((await session.closing()).reason, 'revoked');
+    await first.closed;
+    const again = await tlsPhone(t, port, { cert: medic.certPem, key: medic.keyPem });
+    await again.closed;
+    assert.equal(again.bytes.length, 0);
+    assert.deepEqual(
+      link.refusals.map(({ trouble }) => trouble.code),
+      ['other_network', 'other_network'],
+    );
     assert.deepEqual([other.closings, link.hub.sessions.length], [[], 2]);
   });
 
