@@ -2,6 +2,7 @@
 import type * as z from 'zod';
 import { printable } from '../config/problem.ts';
 import { suggest } from '../config/suggest.ts';
+import { noWords, wordsOf } from './issue-words.ts';
 import { Refusal } from './refusal.ts';
 
 const MAX_ISSUES = 20;
@@ -14,16 +15,16 @@ export interface FieldProblem {
 
 /** @throws Refusal 400 that names every wrong field */
 export function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, { error: noWords });
   if (result.success) return result.data;
   const known = Object.keys((schema as unknown as { shape?: object }).shape ?? {});
-  const errors = result.error.issues.flatMap((issue) => problemsOf(issue, known)).slice(0, MAX_ISSUES);
+  const errors = result.error.issues.flatMap((issue) => problemsOf(issue, value, known)).slice(0, MAX_ISSUES);
   const words = errors.map(({ field, words }) => (field ? `${field}: ${words}` : words)).join('; ');
   const unknown = result.error.issues.some(({ code }) => code === 'unrecognized_keys');
   throw new Refusal(400, unknown ? 'unknown_field' : 'bad_value', `${where}: ${words}`, { more: { errors } });
 }
 
-function problemsOf(issue: z.core.$ZodIssue, known: readonly string[]): FieldProblem[] {
+function problemsOf(issue: z.core.$ZodIssue, value: unknown, known: readonly string[]): FieldProblem[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => {
       const meant = issue.path.length === 0 ? suggest(key, known) : undefined;
@@ -31,20 +32,17 @@ function problemsOf(issue: z.core.$ZodIssue, known: readonly string[]): FieldPro
       return { field: fieldName([...issue.path, key]), words: `unknown field${hint}` };
     });
   }
-  const words = issue.code === 'invalid_union' ? eitherOf(issue) : issue.message;
-  return [{ field: fieldName(issue.path), words: printable(lower(words), 300) }];
+  const words = wordsOf(issue, valueAt(value, issue.path));
+  return [{ field: fieldName(issue.path), words: printable(words, 300) }];
 }
 
-/** Values that the forms of a union name, such as those of two lists; else that there are several forms. */
-function eitherOf({ errors }: z.core.$ZodIssueInvalidUnion): string {
-  const named = errors.map(([first]) => (first?.code === 'invalid_value' ? first.values : undefined));
-  if (named.length === 0 || named.includes(undefined)) return 'expected one of the documented forms';
-  const values = named.flatMap((some) => some ?? []).map((value) => (value === '' ? 'nothing' : String(value)));
-  return `expected one of ${values.join(', ')}`;
-}
-
-function lower(text: string): string {
-  return text.charAt(0).toLowerCase() + text.slice(1);
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let here = value;
+  for (const key of path) {
+    if (typeof here !== 'object' || here === null || !Object.hasOwn(here, key)) return undefined;
+    here = (here as Record<PropertyKey, unknown>)[key];
+  }
+  return here;
 }
 
 function fieldName(path: readonly PropertyKey[]): string {
