@@ -40,14 +40,14 @@ export async function runningBox(lab: Lab, name: string, options: Partial<Machin
   return copy;
 }
 
-export async function copyOf(lab: Lab, of: string, name: string, options: Partial<MachineOptions>): Promise<Machine> {
+async function copyOf(lab: Lab, of: string, name: string, options: Partial<MachineOptions>): Promise<Machine> {
   const copy = new Machine({ image: lab.image, folder: lab.folder(name), ports: PORTS, ...options });
   await copy.cloneOf(new Machine({ image: lab.image, folder: lab.folder(of) }));
   return copy;
 }
 
 /** Once for each image: a card is provisioned and started, the box frozen as it relays, and a copy of it switched off. */
-export async function prepared(lab: Lab): Promise<void> {
+async function prepared(lab: Lab): Promise<void> {
   const note = join(lab.folder('known'), 'box.json');
   if (existsSync(note) && statSync(note).mtimeMs > statSync(lab.image).mtimeMs) {
     const { ports, ...box } = JSON.parse(readFileSync(note, 'utf8'));
@@ -113,7 +113,7 @@ export async function inspect(lab: Lab, box: Machine): Promise<string> {
   const run = (command: string) => ssh(lab, box, command);
   assert.equal((await run('systemctl --failed --no-legend --plain')).trim(), '', 'units that failed');
   assert.doesNotMatch(await run('journalctl -b --no-pager -o cat'), /ordering cycle/i);
-  const ports = (await run("ss -Hlntu | awk '{print $1, $5}' | grep -v '127.0.0.' | sort -u")).trim();
+  const ports = (await run("ss -Hlntu | awk '{print $1, $5}' | grep -vE '127[.]0[.]0[.]|\\[::1\\]' | sort -u")).trim();
   for (const line of ports.split('\n'))
     assert.match(line, /(?::(?:22|68|80|5353|8080|8443|8087|546))$/, `a port that is not ours: ${line}`);
   const readable = await run(
