@@ -12,8 +12,8 @@ const PACES = [
   { connections: 10, perSecond: 1_000, burst: 100 },
   { connections: 50, perSecond: 400, burst: 1 },
 ] as const;
-const MEASURED_S = 2;
-const ROUNDS = 5;
+const MEASURED_S = 5;
+const ROUNDS = 3;
 
 const folder = certificates(51);
 const relays = new Map<RelayName, Running>();
