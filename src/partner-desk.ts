@@ -5,7 +5,7 @@ import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { type Partner, Partners } from './api/access/partners.ts';
 import { MAX_ANSWER_BYTES, TOO_LATE } from './api/exchange.ts';
 import { type FederationCalls, outcomeOf, PARTNERS_LINK } from './api/federation-calls.ts';
-import { type PartnerStanding, PING_PATH } from './api/routes/partners.ts';
+import { type PartnerRouteDeps, type PartnerStanding, PING_PATH } from './api/routes/partners.ts';
 import {
   type Caller as NodeCaller,
   type NodePeer,
@@ -74,6 +74,21 @@ export class PartnerDesk implements NodeService {
           known.delete(partner);
       },
     });
+  }
+
+  /** What the API's routes ask of the desk. */
+  forRoutes() {
+    const { clock, calls } = this.#parts;
+    return {
+      partners: this.partners,
+      clock,
+      certificates: () => this.certificates.pairs,
+      issue: (subject, days) => this.certificates.issue(subject, days),
+      ask: (name, wanted, signal) => this.ask(name, wanted, signal),
+      standing: (name) => this.standing(name),
+      calls: (name) => calls.of(name),
+      onPinged: (name) => this.pinged(name),
+    } satisfies Partial<PartnerRouteDeps>;
   }
 
   // --- as peers that can be asked --------------------------------------------------------------------------------------

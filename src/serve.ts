@@ -375,24 +375,17 @@ export class Serving {
   }
 
   #partnerDeps(): PartnerRouteDeps {
-    const { partners: desk, identity, clock, snapshot, resources, node, audit, calls } = this.#parts;
+    const { partners: desk, identity, snapshot, resources, node, audit, calls } = this.#parts;
     const note = (
       action: string,
       who: string,
       entry: { from: string; target: string; outcome: string; detail: string },
     ) => audit.add({ kind: 'request', who, action, ...entry });
     return {
-      partners: desk.partners,
-      clock,
+      ...desk.forRoutes(),
       resources,
       about: snapshot,
       published: () => ({ serverPin: identity.ca.fingerprint, caPem: identity.ca.certPem, url: this.secureAddress }),
-      certificates: () => desk.certificates.pairs,
-      issue: (subject, days) => desk.certificates.issue(subject, days),
-      ask: (name, wanted, signal) => desk.ask(name, wanted, signal),
-      standing: (name) => desk.standing(name),
-      calls: (name) => calls.of(name),
-      onPinged: (name) => desk.pinged(name),
       takenNames: () => node.nodes.peers().map(({ name }) => name),
       onRemoteRequest: (peer, from, detail) =>
         note('Federation.RemoteRequest', peer, { from, target: PARTNERS_LINK, outcome: '200', detail }),

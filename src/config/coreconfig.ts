@@ -1,6 +1,6 @@
 // What a TAK Server's administrator merges into CoreConfig.xml to federate with us. Shape and order of the elements: tak-federation
 // §5.1 (TAK Server 5.7 CoreConfig.xsd), which takes no other.
-import { type GroupHops, lesser, limitsOf, withinBoth } from '../links/group-hops.ts';
+import { type GroupHops, groupHopsEntry, lesser, limitsOf, maxHopsOut, withinBoth } from '../links/group-hops.ts';
 import type { Section } from './links-edit.ts';
 
 export interface SnippetFacts {
@@ -84,6 +84,9 @@ function hopsSnippet(group: string, hops: GroupHops | undefined) {
   );
   return { attributes: ' useGroupHopLimiting="true"', elements: lines.join('') };
 }
+
+/** Hop limits as the file has them. */
+export { groupHopsEntry, maxHopsOut };
 
 /** How far what goes out to a federate may travel, by what the file says of its link and of itself: the lesser of both. */
 export function hopsTowards(link: Section, federate: Section = {}): GroupHops | undefined {

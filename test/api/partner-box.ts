@@ -84,17 +84,10 @@ export async function partnerBox(t: TestContext, clock: Clock = systemClock): Pr
   await desk.certificates.issue('us');
   const called: string[] = [];
   const deps: PartnerRouteDeps = {
-    partners: desk.partners,
-    clock,
+    ...desk.forRoutes(),
     resources: { handle: () => Promise.reject(new Error('not asked here')) },
     about: () => ({ name: 'us', id: 'id-us', version: '1' }),
     published: () => ({ serverPin: identity.ca.fingerprint, caPem: identity.ca.certPem, url: 'https://us:8443' }),
-    certificates: () => desk.certificates.pairs,
-    issue: (subject, days) => desk.certificates.issue(subject, days),
-    ask: (name, wanted, signal) => desk.ask(name, wanted, signal),
-    standing: (name) => desk.standing(name),
-    calls: (name) => calls.of(name),
-    onPinged: (name) => desk.pinged(name),
     takenNames: () => [],
     onRemoteRequest: () => {},
     onPeerCalled: ({ peer, path, outcome }) => {

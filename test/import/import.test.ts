@@ -100,11 +100,12 @@ test('G1: FTSConfig.yaml and FTS_ settings; the guide’s passwords are refused'
   assert.match(refusals(await plan('FTS_FED_PORT=99999\n'))[0]!, /no port/);
 });
 
+const PINS = { leaf: 'ab'.repeat(32), ca: 'cd'.repeat(32) };
+
 test('G2: CoreConfig.xml’s federation part, also the one we export; the older federation-server.xml', async () => {
   const theirs = coreConfig({
     name: 'Relay <A>',
-    leaf: 'ab'.repeat(32),
-    ca: 'cd'.repeat(32),
+    ...PINS,
     federate: 'relay:ca',
     group: 'Blue & Co',
     outgoing: { address: 'a.example.org', port: 9001 },
@@ -187,8 +188,7 @@ test('hop limits of a federate: by group where TAK Server counts these, else the
 test('hop limits that we export come back as they were', async () => {
   const text = coreConfig({
     name: 'a',
-    leaf: 'ab'.repeat(32),
-    ca: 'cd'.repeat(32),
+    ...PINS,
     federate: 'a:ca',
     group: 'Blue',
     hops: { most: new Map([['Red & <Co>', 3]]), all: 4, key: '' },

@@ -7,7 +7,7 @@ import { type Reply, type Route, route } from '../route.ts';
 import { type Html, html } from './html.ts';
 import { type PageCall, type PageDeps, page, pageQuery } from './routes.ts';
 import { MARKS } from './sentences.ts';
-import { duration, plural } from './words.ts';
+import { duration, minuteOf, plural } from './words.ts';
 
 /** Units shown; a search finds the others. */
 const MAX_ROWS = 200;
@@ -81,7 +81,7 @@ function relaysPart({ relays }: Fleet): Html {
 function relayRow({ id, name, peer, version, startedAt, units, links }: FleetRelay): Html {
   const named = links.slice(0, MAX_LINKS).map((link) => `${link.name} (${link.kind}) ${link.state}`);
   const more = links.length > MAX_LINKS ? [`${links.length - MAX_LINKS} more`] : [];
-  return html`<tr><th scope="row">${name} <code>${id}</code></th><td>${peer ?? 'this box'}</td><td>${version}</td><td>${startedAt.slice(0, 16).replace('T', ' ')}</td><td>${units}</td><td>${[...named, ...more].join(', ')}</td></tr>`;
+  return html`<tr><th scope="row">${name} <code>${id}</code></th><td>${peer ?? 'this box'}</td><td>${version}</td><td>${minuteOf(startedAt)}</td><td>${units}</td><td>${[...named, ...more].join(', ')}</td></tr>`;
 }
 
 function unitsPart({ units, leftOut }: Fleet): Html {

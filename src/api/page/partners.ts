@@ -15,7 +15,7 @@ import { type PageCall, type PageDeps, page, pageQuery } from './routes.ts';
 import { MARKS, type Standing } from './sentences.ts';
 import { loggedIn } from './steer.ts';
 import { secretField } from './view.ts';
-import { duration } from './words.ts';
+import { duration, minuteOf } from './words.ts';
 
 const tag = 'Page';
 const gives = 'text/html';
@@ -91,7 +91,7 @@ const OUTCOMES: Readonly<Record<string, string>> = {
 };
 
 function wordsOf(outcome: string): string {
-  return OUTCOMES[outcome] ?? outcome.replaceAll('_', ' ');
+  return OUTCOMES[outcome] ?? plain(outcome);
 }
 
 function standing({ url, last }: DescribedPartner): readonly [Standing, string] {
@@ -129,7 +129,7 @@ function pingWords({ outcome, latency_ms, error }: NonNullable<DescribedPartner[
 }
 
 function before(until: string | null): string {
-  return until === null ? '' : `; the one before is good until ${until.slice(0, 16).replace('T', ' ')} UTC`;
+  return until === null ? '' : `; the one before is good until ${minuteOf(until)} UTC`;
 }
 
 function sees({ units, groups }: DescribedPartner): string {

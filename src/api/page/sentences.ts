@@ -2,7 +2,7 @@
 import type { LinkStatus, PeerStatus, RelayStatus } from '../../core/status.ts';
 import type { Cells } from './cells.ts';
 import { type Html, html } from './html.ts';
-import { plural } from './words.ts';
+import { minuteOf, plural } from './words.ts';
 
 export type Standing = 'good' | 'doubtful' | 'bad' | 'off';
 /** State by shape and word, never by colour alone. */
@@ -55,7 +55,7 @@ export function sentences(status: RelayStatus, cells: Cells): Html {
 
 /** Who began it is for whoever may see names. */
 function silence({ since, by }: NonNullable<RelayStatus['emcon']>): Html {
-  const at = since === null ? '' : ` since ${since.slice(0, 16).replace('T', ' ')} UTC`;
+  const at = since === null ? '' : ` since ${minuteOf(since)} UTC`;
   return html`<li><b class="doubtful">${MARKS.doubtful} Radio silence</b>${at}${by ? `, begun by ${by}` : ''}: nothing goes out; phones connected here go on.</li>`;
 }
 

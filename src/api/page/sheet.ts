@@ -5,6 +5,7 @@ import type { Station } from '../../onboarding/packages.ts';
 import { presetWords } from '../../onboarding/presets.ts';
 import type { Card } from '../phones.ts';
 import { type Html, html } from './html.ts';
+import { minuteOf } from './words.ts';
 
 export interface Wifi {
   readonly ssid: string;
@@ -70,7 +71,7 @@ function qr(text: string, label: string): Html {
 }
 
 export function minute(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 16).replace('T', ' ');
+  return minuteOf(new Date(ms).toISOString());
 }
 
 function colons(fingerprint: string): string {

@@ -4,19 +4,13 @@ import type { RelayStatus } from '../../core/status.ts';
 import type { Wear } from '../../lib/host.ts';
 import type { Cells } from './cells.ts';
 import { type Html, html } from './html.ts';
-import { bytes, plural } from './words.ts';
+import { bytes, minuteOf, plural } from './words.ts';
 
 export function thisBoxPart(status: RelayStatus, cells: Cells): Html {
   const { host, certificates, memory, appliance, commit, caFingerprint, federationFingerprint } = status;
   const { temperatureC, underVoltage, storage, wear } = host;
   const rows: [string, Html | string][] = [
-    [
-      'Clock (UTC)',
-      cells.text(
-        'b.now',
-        `${status.now.slice(0, 16).replace('T', ' ')}${status.clockFrom ? `, ${status.clockFrom}` : ''}`,
-      ),
-    ],
+    ['Clock (UTC)', cells.text('b.now', `${minuteOf(status.now)}${status.clockFrom ? `, ${status.clockFrom}` : ''}`)],
     ['Memory', cells.text('b.memory', bytes(Math.round(memory.rssBytes / 1e7) * 10_000_000))],
     [
       'Storage free',

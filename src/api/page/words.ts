@@ -9,6 +9,11 @@ export function duration(ms: number): string {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
+/** To the minute, of an ISO-8601 time: "2026-11-29 12:00". */
+export function minuteOf(iso: string): string {
+  return iso.slice(0, 16).replace('T', ' ');
+}
+
 export function bytes(count: number): string {
   return scaled(count, 'B');
 }

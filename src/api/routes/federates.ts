@@ -1,6 +1,6 @@
 // TAK Servers and hubs that dial us, by the fingerprint of their certificate; and what we publish for their operators.
 import * as z from 'zod';
-import { hopsTowards } from '../../config/coreconfig.ts';
+import { groupHopsEntry, hopsTowards, maxHopsOut } from '../../config/coreconfig.ts';
 import { type Edit, editYaml, textValue } from '../../config/edit.ts';
 import { linksOf, type Section } from '../../config/links-edit.ts';
 import type { PeerStatus, RelayStatus } from '../../core/status.ts';
@@ -36,15 +36,11 @@ const fingerprint = z
 
 const peerName = z.string().regex(/^[^\p{C}/]{1,64}$/u, 'expected 1 to 64 characters without /');
 
-/** Most hops a limit may name, as in the file (links/group-hops.ts). */
-const hopLimit = z.int().min(-1).max(64);
 const hops = {
-  group_hops: z
-    .record(z.string().min(1).max(1024), hopLimit)
-    .describe(
-      'Most hops of what goes out to it, by TAK group as it is called there; -1: unlimited. {}: no group has one.',
-    ),
-  max_hops_out: hopLimit.describe('Most hops of what goes out to it, in whatever group; -1: unlimited.'),
+  group_hops: groupHopsEntry.describe(
+    'Most hops of what goes out to it, by TAK group as it is called there; -1: unlimited. {}: no group has one.',
+  ),
+  max_hops_out: maxHopsOut.describe('Most hops of what goes out to it, in whatever group; -1: unlimited.'),
 };
 
 const registered = z.strictObject({
