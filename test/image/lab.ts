@@ -15,8 +15,8 @@ export const ROOT = join(import.meta.dirname, '../..');
  * one: what is judged is the box, and not the host.
  */
 export const START_MS = 45 * 60_000;
-/** As the box sees the host. */
-const HOST = '10.0.2.2';
+/** The host, as the box sees it. */
+export const FROM_BOX = '10.0.2.2';
 
 export interface Lab {
   readonly image: string;
@@ -95,7 +95,7 @@ function changedRoot(lab: Omit<Lab, 'hub'>, variant: 'crash' | 'deaf'): string {
     const text = readFileSync(join(tree, judge), 'utf8');
     replace(judge, text.replace('update judge', 'update judge --patience 60'), 0o644);
     // A route would not do: networkd takes away those of others.
-    replace('etc/systemd/system/waystation.service.d/deaf.conf', `[Service]\nIPAddressDeny=${HOST}\n`, 0o644);
+    replace('etc/systemd/system/waystation.service.d/deaf.conf', `[Service]\nIPAddressDeny=${FROM_BOX}\n`, 0o644);
   }
   const out = lab.path(`root-${variant}.squashfs`);
   rmSync(out, { force: true });
@@ -116,8 +116,8 @@ function changedRoot(lab: Omit<Lab, 'hub'>, variant: 'crash' | 'deaf'): string {
 const HUB_PORTS = { from: 20_000, to: 32_000 } as const;
 /** A relay on a busy host takes its time. */
 const HUB_START_MS = 180_000;
-/** Between the box and the hub, for the clock alone. */
-const PORTAL_KEY = 'federation_key: "known in this laboratory only"';
+/** Of every portal link of the lab; the one between the box and the hub is for the clock alone. */
+export const PORTAL_KEY = 'federation_key: "known in this laboratory only"';
 const NO_EVENTS = 'policy: { in: false, out: false }';
 
 interface HubStatus {
@@ -265,15 +265,16 @@ export async function freshBox(lab: Lab, name: string, options: Partial<MachineO
   return machine;
 }
 
-export function ownConfig(lab: Lab): string {
+/** @param more peers of its portal link, as YAML */
+export function ownConfig(lab: Lab, more = ''): string {
   return [
     '\ufeffversion: 1',
     `api: { listen: "0.0.0.0:${PAGE}", tls: "0.0.0.0:${SECURE_PAGE}" }`,
     'trust: [hq.pem]',
     'links:',
     `  - { name: phones, kind: cot, listen: ${PHONES} }`,
-    `  - { name: hq, kind: fed2, connect: "${HOST}:${lab.hub.ports.federation}" }`,
-    `  - { name: mates, kind: portal, ${PORTAL_KEY}, peers: [{ name: hub, pin: ${lab.hub.pin()}, address: "${HOST}:${lab.hub.ports.portal}", ${NO_EVENTS} }] }`,
+    `  - { name: hq, kind: fed2, connect: "${FROM_BOX}:${lab.hub.ports.federation}" }`,
+    `  - { name: mates, kind: portal, ${PORTAL_KEY}, peers: [{ name: hub, pin: ${lab.hub.pin()}, address: "${FROM_BOX}:${lab.hub.ports.portal}", ${NO_EVENTS} }${more && `, ${more}`}] }`,
     '',
   ].join('\r\n');
 }
@@ -325,7 +326,7 @@ export async function served<T>(file: string, use: (url: string) => Promise<T>):
   const server = createServer((_request, response) => createReadStream(file).pipe(response)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   try {
-    return await use(`http://${HOST}:${(server.address() as AddressInfo).port}/release.update`);
+    return await use(`http://${FROM_BOX}:${(server.address() as AddressInfo).port}/release.update`);
   } finally {
     server.close();
     server.closeAllConnections();

@@ -9,7 +9,6 @@ import { type Phone, phone, sa } from './cot-client.ts';
 import { freePorts, RelayHome } from './relay-process.ts';
 
 const KEY = 'a key for the tests of the outbox';
-/** One message that must not be lost, and one position, this often. */
 const EVERY_MS = 25;
 const ANNOUNCE_MS = 10_000;
 /** All must have come by then. */
@@ -43,7 +42,7 @@ export async function runChain(t: Home, kills: number, dice: () => number): Prom
   const announcing = setInterval(() => listener.announce('LISTENER', 'LISTENER'), ANNOUNCE_MS);
   t.after(() => clearInterval(announcing));
   await sink.until(({ peers }) => peers.some(({ link, connected }) => link === 'relays' && connected), 'link');
-  const load = new Load(talker);
+  const load = new Load(talker, EVERY_MS);
   let restored = 0;
   for (let kill = 0; kill < kills; kill++) {
     // Mostly with messages on their way, now and then in the middle of a handshake.
@@ -105,8 +104,8 @@ async function pinOf(relay: RelayHome): Promise<string> {
   return `SHA256:${found![1]}`;
 }
 
-/** What the phone says. */
-class Load {
+/** What a phone says: one message that must not be lost, and one position, every so often. */
+export class Load {
   /** Uids of all that must arrive. */
   readonly said = new Set<string>();
   edits = 0;
@@ -114,10 +113,10 @@ class Load {
   readonly #timer: NodeJS.Timeout;
   #count = 0;
 
-  constructor(talker: Phone) {
+  constructor(talker: Phone, everyMs: number) {
     this.#phone = talker;
     talker.announce('TALKER', 'TALKER');
-    this.#timer = setInterval(() => this.#say(), EVERY_MS);
+    this.#timer = setInterval(() => this.#say(), everyMs);
   }
 
   stop(): void {
@@ -166,7 +165,8 @@ async function allShown(listener: Phone, said: ReadonlySet<string>): Promise<rea
   return listener.events;
 }
 
-function countsOf(events: readonly string[]): Map<string, number> {
+/** How often each uid was shown. */
+export function countsOf(events: readonly string[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const shown of events) {
     const uid = /uid="([^"]*)"/.exec(shown)![1]!;

@@ -46,9 +46,16 @@ async function copyOf(lab: Lab, of: string, name: string, options: Partial<Machi
   return copy;
 }
 
+const noteOfKnown = (lab: Lab) => join(lab.folder('known'), 'box.json');
+
+/** Of the certificate that the box shows to other relays. */
+export function portalPinOfKnown(lab: Lab): string {
+  return (JSON.parse(readFileSync(noteOfKnown(lab), 'utf8')) as { pin: string }).pin;
+}
+
 /** Once for each image: a card is provisioned and started, the box frozen as it relays, and a copy of it switched off. */
 async function prepared(lab: Lab): Promise<void> {
-  const note = join(lab.folder('known'), 'box.json');
+  const note = noteOfKnown(lab);
   if (existsSync(note) && statSync(note).mtimeMs > statSync(lab.image).mtimeMs) {
     const { ports, ...box } = JSON.parse(readFileSync(note, 'utf8'));
     // It dials the hub where that was when it was provisioned.
