@@ -1,8 +1,7 @@
-// Bytes of the day by link, in and out, whatever they cost. Looked at now and then, so nothing is done per message: what a connection
-// carried after the last look at it is not in them. What a budget allows is counted as it is spent (budget.ts).
+// Bytes of the day by link, in and out, whatever they cost. Looked at now and then, so nothing is done per message. What a budget
+// allows is counted as it is spent (budget.ts).
 import { DAY_MS } from './budget.ts';
 import type { Peer } from './peer.ts';
-import type { Session } from './session.ts';
 
 /** How often to look. */
 export const TRAFFIC_SAMPLE_MS = 10_000;
@@ -16,12 +15,11 @@ export interface Traffic {
 
 /** What was seen of a peer at the last look. */
 interface Seen {
-  readonly session: Session | undefined;
   readonly inBytes: number;
   readonly outBytes: number;
 }
 
-type Seeable = Pick<Peer, 'session' | 'received'> & { readonly spec: Pick<Peer['spec'], 'key' | 'link'> };
+type Seeable = Pick<Peer, 'sentBytes' | 'received'> & { readonly spec: Pick<Peer['spec'], 'key' | 'link'> };
 
 export class DayTraffic {
   readonly #links = new Map<string, Traffic>();
@@ -30,15 +28,14 @@ export class DayTraffic {
   sample(peers: readonly Seeable[], wallMs: number): void {
     const day = dayOf(wallMs);
     const seen = new Map<string, Seen>();
-    for (const { spec, session, received } of peers) {
-      const now = { session, inBytes: received.bytes, outBytes: session?.sentBytes ?? 0 };
+    for (const { spec, sentBytes, received } of peers) {
+      const now = { inBytes: received.bytes, outBytes: sentBytes };
       seen.set(spec.key, now);
       const before = this.#seen.get(spec.key);
       this.#add(spec.link, {
         day,
         inBytes: Math.max(0, now.inBytes - (before?.inBytes ?? 0)),
-        // A session counts from its own beginning.
-        outBytes: Math.max(0, now.outBytes - (before && before.session === session ? before.outBytes : 0)),
+        outBytes: Math.max(0, now.outBytes - (before?.outBytes ?? 0)),
       });
     }
     this.#seen = seen;

@@ -94,6 +94,7 @@ export class Peer implements Spender {
   lastHeardMs: number | undefined;
 
   // Counted on the way out
+  #sentBytesBefore = 0;
   readonly lanes: readonly LaneCounters[] = LANES.map(() => ({ received: 0, offered: 0, sent: 0, dropped: {} }));
   /** Receipt time of the newest position handed to the wire, monotonic. */
   newestSentMs: number | undefined;
@@ -441,6 +442,7 @@ export class Peer implements Spender {
     const { session } = this;
     if (!session) return undefined;
     this.session = undefined;
+    this.#sentBytesBefore += session.sentBytes ?? 0;
     this.line.end();
     this.#ready = false;
     this.rttMs = undefined;
@@ -463,6 +465,11 @@ export class Peer implements Spender {
     this.#cancelDue?.();
     departed.add(this);
     this.#departed = departed;
+  }
+
+  /** Over all its connections, as far as they count. */
+  get sentBytes(): number {
+    return this.#sentBytesBefore + (this.session?.sentBytes ?? 0);
   }
 
   /** For how long it has had no connection, milliseconds; 0 while it has one, or when it never had. */

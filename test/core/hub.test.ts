@@ -397,6 +397,19 @@ test('a peer that is dismissed and slow to close is not heard; what it brings ba
   assert.deepEqual([b.log, slow.log.length], [[], 3]);
 });
 
+test('what a peer was sent counts over all its connections, however short', () => {
+  const bench = new Bench();
+  const sums: number[] = [];
+  for (const bytes of [70, 30]) {
+    const session = bench.join('a', { durable: true });
+    session.sentBytes = bytes;
+    sums.push(bench.peer('a').sentBytes);
+    session.close('network_error');
+    sums.push(bench.peer('a').sentBytes);
+  }
+  assert.deepEqual(sums, [70, 70, 100, 100]);
+});
+
 test('a connection that ends in the middle of send() costs nobody anything', () => {
   for (const durable of [true, false]) {
     for (const queued of [true, false]) {
