@@ -4,6 +4,8 @@ import type { PortalPing } from '../../wire/portal-bodies.ts';
 
 /** A peer that answers none of these is dead by other rules. */
 const MAX_OPEN = 32;
+/** What two clocks without a teacher may drift apart, at the worst: a measurement gets worse with its age. */
+const DRIFT = 1e-4;
 /** Share of a new measurement in the smoothed round trip (RFC 6298 §2). */
 const SHARE = 1 / 8;
 
@@ -19,8 +21,8 @@ export class Pings {
   #nextSeq = 1;
   #rttMs: number;
   #quickestMs: number;
-  /** `oursMs`: how far our clock of the day was ahead of the monotonic one. */
-  #offset: { readonly ms: number; readonly rttMs: number; readonly oursMs: number } | undefined;
+  /** `oursMs`: how far our clock of the day was ahead of the monotonic one, at `atMs` of that. */
+  #offset: { readonly ms: number; readonly rttMs: number; readonly oursMs: number; readonly atMs: number } | undefined;
 
   /** `rttMs`: a first measurement. */
   constructor(clock: Clock, rttMs: number) {
@@ -39,7 +41,7 @@ export class Pings {
     return this.#quickestMs;
   }
 
-  /** How much the peer's clock is ahead of ours, by the quickest PONG; undefined: it did not say. Ours may have been set since. */
+  /** How much the peer's clock is ahead of ours, by the quickest PONG of late; undefined: it did not say. Ours may have been set since. */
   get clockOffsetMs(): number | undefined {
     if (!this.#offset) return undefined;
     const { ms, oursMs } = this.#offset;
@@ -73,13 +75,21 @@ export class Pings {
     this.#quickestMs = Math.min(this.#quickestMs, rttMs);
     if (ping.isProof) return 'proof';
     this.#rttMs += (rttMs - this.#rttMs) * SHARE;
-    if (pong.wallUs !== 0 && pong.sentUs !== 0) this.#compare(pong, wallMs, rttMs);
+    if (pong.sentUs !== 0) this.#compare(pong, wallMs, rttMs);
     return 'measured';
   }
 
+  /** The PONG that answers our Hello came: what a box that has just started knows of the time until its first PING, minutes later. */
+  greeted(pong: PortalPing, wallMs: number): void {
+    this.#compare(pong, wallMs, this.#rttMs);
+  }
+
   #compare({ wallUs }: PortalPing, wallMs: number, rttMs: number): void {
-    if (this.#offset && this.#offset.rttMs < rttMs) return;
+    if (wallUs === 0) return;
+    const atMs = this.#clock.nowMs();
+    const before = this.#offset;
+    if (before && before.rttMs / 2 + DRIFT * (atMs - before.atMs) < rttMs / 2) return;
     // Our own time of the PING is not used: the clock may have been set while it was under way.
-    this.#offset = { ms: wallUs / 1000 - (wallMs - rttMs / 2), rttMs, oursMs: wallMs - this.#clock.nowMs() };
+    this.#offset = { ms: wallUs / 1000 - (wallMs - rttMs / 2), rttMs, oursMs: wallMs - atMs, atMs };
   }
 }

@@ -399,6 +399,7 @@ export class PortalSession implements Session, FrameTaker {
   #ponged(pong: PortalPing): void {
     if (this.#out.held && this.hello) {
       // The server's answer to our Hello.
+      this.#pings.greeted(pong, this.#context.clock.wallMs());
       this.#out.number(skillsOf(this.hello), pong.acked, pong.kept);
       if (pong.credit > 0) this.#peer.window.credit(pong.credit);
       return this.#port?.writable();

@@ -110,6 +110,27 @@ test('a clock that is set while a PING is under way does not spoil what its PONG
   assert.equal(pings.clockOffsetMs, 5_000);
 });
 
+test('the answer to our Hello tells the other clock; a measurement of yesterday gives way to a slower one of today', () => {
+  const clock = new ManualClock(1_000_000);
+  const pings = new Pings(clock, 100);
+  pings.greeted({ ...NOTHING, wallUs: 0 }, clock.wallMs());
+  assert.equal(pings.clockOffsetMs, undefined, 'it did not say');
+  const says = (offsetMs: number, ageMs: number) => (clock.wallMs() + offsetMs - ageMs) * 1000;
+  pings.greeted({ ...NOTHING, wallUs: says(9_000, 50) }, clock.wallMs());
+  assert.equal(pings.clockOffsetMs, 9_000);
+  const ping = (offsetMs: number, rttMs: number) => {
+    const seq = pings.nextSeq;
+    pings.sent(false);
+    clock.advance(rttMs);
+    pings.answered({ ...NOTHING, seq, sentUs: 1, wallUs: says(offsetMs, rttMs / 2) }, clock.wallMs());
+    return pings.clockOffsetMs;
+  };
+  assert.equal(ping(9_010, 80), 9_010, 'a quicker one');
+  assert.equal(ping(9_500, 2_000), 9_010, 'a slower one');
+  clock.advance(86_400_000);
+  assert.equal(ping(9_500, 2_000), 9_500);
+});
+
 test('a slower PONG does not blur the clock, an empty one answers the oldest PING, a proof measures nothing', () => {
   const clock = new ManualClock(1_000_000);
   const pings = new Pings(clock, 100);

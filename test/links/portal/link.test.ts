@@ -40,6 +40,8 @@ test('two relays: events both ways, as they came, with where they have been', as
     messagesSent: 1,
     messagesReceived: 1,
   });
+  const knows = ({ nodes }: typeof a) => typeof nodes!.peers()[0]!.clockOffsetMs === 'number';
+  assert.ok([a, b].some(knows), 'who dialled knows the time there, before any PING');
 });
 
 test('a reconnect costs at most 1,500 bytes, both ways together, and sends nothing again that is there', async (t) => {
