@@ -91,7 +91,7 @@ export const faultScenarios: readonly Scenario[] = [
         const [fromMs, fromS] = [performance.now(), await upS(lab, box)];
         let offS = Number.NaN;
         for (const until = fromMs + LEAD_MS; performance.now() < until && !(Math.abs(offS) < 60); ) {
-          await sleep(5000);
+          await sleep(20_000); // asking costs the box time, literally
           offS = await secondsOff(lab, box);
         }
         const pace = ((await upS(lab, box)) - fromS) / ((performance.now() - fromMs) / 1000);
