@@ -71,9 +71,11 @@ export function forgetData(): void {
   tool(`${SCRIPTS}/data-partition`, 'forget');
 }
 
+/** Of a device, and of the mounted card: contents, names and lengths. */
 export function dropCaches(device: string): void {
+  tool('sync', '-f', BOX.card);
   tool('blockdev', '--flushbufs', device);
-  writeFileSync('/proc/sys/vm/drop_caches', '1');
+  writeFileSync('/proc/sys/vm/drop_caches', '3');
 }
 
 export function setHostName(name: string): void {

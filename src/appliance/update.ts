@@ -1,7 +1,7 @@
 // An update, step by step: the other slot is written and read back, then booted once. Until the very last sector of that the box starts
 // what it started before; after it, the trial has to prove itself (judge.ts) or the old release returns by itself.
 import { createHash, type KeyObject } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FatalError } from '../lib/errors.ts';
 import { type BundleFile, expectEnd, Intake, type Manifest, passFile, readHeader } from './bundle.ts';
@@ -26,7 +26,7 @@ export interface UpdateSystem extends Taker {
   readonly card: string;
   /** The data partition's folder for the record of updates. */
   readonly records: string;
-  /** Lets go of cached pages, so that reading back asks the card itself. */
+  /** Lets go of all that is in memory of the device and of the card, so that reading back asks the card itself. */
   dropCaches(device: string): void;
   /** The links that work now. */
   linked(): Promise<readonly Linked[]>;
@@ -103,8 +103,8 @@ async function writeSlot(intake: Intake, manifest: Manifest, slot: Slot, system:
       await passFile(intake, file, () => {});
       continue;
     }
-    await writeTo(join(folder, `${name}.new`), 'w', intake, file);
-    renameSync(join(folder, `${name}.new`), join(folder, name));
+    // Under its own name at once: on FAT what a rename brings has no length until its inode is written, and syncing the folder does not do that.
+    await writeTo(join(folder, name), 'w', intake, file);
   }
   syncFolder(folder);
 }
