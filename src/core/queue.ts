@@ -169,6 +169,8 @@ export class PeerQueue {
     for (;;) {
       const slot = this.#next(terms);
       if (slot === undefined) return undefined;
+      // A dead table of #slots would keep it, and its message, from young collections (lib/chain.ts).
+      if (this.#taken) dispose(this.#taken);
       this.#taken = slot;
       const envelope = this.#remove(slot);
       const { lane } = envelope;

@@ -96,7 +96,7 @@ export class Roster {
   renew(entry: RosterEntry, way: Way): void {
     const { uid } = entry.contact;
     const [first] = entry.via;
-    if (first!.peer === way.peer && first!.origin === way.origin) return this.#entries.renew(uid, entry);
+    if (first!.peer === way.peer && first!.origin === way.origin) return this.#entries.renew(uid);
     this.#entries.set(uid, this.#rerouted(entry, this.#first(way, entry.via)));
   }
 

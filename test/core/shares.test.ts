@@ -54,7 +54,7 @@ test('what is set again is the newest of all, whether its owner changes or not',
 test('who has more than an equal share loses of his own what he did not renew for longest', () => {
   const { shares, gone } = sharesOf(6);
   for (const key of ['a1', 'a2', 'b1', 'b2', 'b3', 'b4']) shares.set(key, `${key[0]}1`);
-  shares.renew('b1', 'b1');
+  shares.renew('b1');
   for (const key of ['b5', 'b6', 'b7']) shares.set(key, 'b1');
   assert.deepEqual(
     [gone, shares.keys().sort()],
