@@ -134,6 +134,13 @@ export interface Inbound {
   readonly waitedMs?: number | undefined;
 }
 
+/** A form of a message that was made of it, and the ones made before. */
+export interface Encoding {
+  readonly key: string;
+  readonly bytes: Buffer;
+  readonly next: Encoding | undefined;
+}
+
 /** What the hub routes. Immutable, except for `encodings` (what was made of it lately is kept here) and `held`. */
 export interface Envelope {
   /** Counts up by one for every admitted message. */
@@ -155,7 +162,7 @@ export interface Envelope {
   /** Conflation key: a waiting message with the same key is replaced in its place. '' : never replaced. */
   readonly conflate: string;
   /** Written by wire/encode.ts only. undefined: none are kept. */
-  encodings: Map<string, Buffer> | undefined;
+  encodings: Encoding | undefined;
   /** Written by core/backlog.ts only. undefined: it never waited. */
   held?: Held | undefined;
 }

@@ -9,7 +9,7 @@
 //
 // Each form is made once for all peers that are told at about the same time: nobody may change a returned buffer. Links ask carries()
 // before; to encode what a format cannot say is a fault of ours and throws TypeError.
-import type { Envelope, Provenance } from '../core/message.ts';
+import type { Encoding, Envelope, Provenance } from '../core/message.ts';
 import { scanCot } from './cot.ts';
 import { disconnectXml } from './cot-write.ts';
 import { contactFederated, forwardFederated } from './federation.ts';
@@ -35,28 +35,32 @@ let oldest = 0;
 let count = 0;
 let bytesKept = 0;
 
+/** The encoding under `key`, if it is kept. */
+export function encodingOf({ encodings }: Envelope, key: string): Buffer | undefined {
+  for (let one: Encoding | undefined = encodings; one; one = one.next) if (one.key === key) return one.bytes;
+  return undefined;
+}
+
 /** The encoding under `key`, made when it is asked for. Links keep their framed forms here as well. */
 export function memo(envelope: Envelope, key: string, make: () => Buffer): Buffer {
-  const known = envelope.encodings?.get(key);
+  const known = encodingOf(envelope, key);
   if (known) return known;
   const made = make();
-  encodingsOf(envelope).set(key, made);
+  if (!envelope.encodings) enter(envelope);
+  envelope.encodings = { key, bytes: made, next: envelope.encodings };
   bytesKept += made.length;
   while (bytesKept > MAX_ENCODED_BYTES && count > 1) dropOldest();
   return made;
 }
 
-function encodingsOf(envelope: Envelope): Map<string, Buffer> {
-  if (envelope.encodings) return envelope.encodings;
+function enter(envelope: Envelope): void {
   if (count === MAX_ENCODED) dropOldest();
   encoded[(oldest + count++) % MAX_ENCODED] = envelope;
-  envelope.encodings = new Map();
-  return envelope.encodings;
 }
 
 function dropOldest(): void {
   const envelope = encoded[oldest]!;
-  for (const made of envelope.encodings!.values()) bytesKept -= made.length;
+  for (let one = envelope.encodings; one; one = one.next) bytesKept -= one.bytes.length;
   envelope.encodings = undefined;
   encoded[oldest] = undefined;
   oldest = (oldest + 1) % MAX_ENCODED;
@@ -91,11 +95,21 @@ export function asFederated(
   self: Provenance,
   groupHops?: GroupHops,
 ): Buffer {
-  return memo(envelope, stampedKey('fed', envelope, groups, self, groupHops), () => {
-    const { wire } = envelope;
-    const bytes = wire?.format === 'fed' ? wire.bytes : makeFederated(envelope);
-    return stamped(bytes, envelope, groups, self, groupHops);
-  });
+  return memo(envelope, stampedKey('fed', envelope, groups, self, groupHops), () =>
+    federated(envelope, groups, self, groupHops),
+  );
+}
+
+/** The same, which is not kept: for what came as `fed`, of which it costs little, and who keeps it in a form of his own. */
+export function federated(
+  envelope: Envelope,
+  groups: readonly string[],
+  self: Provenance,
+  groupHops?: GroupHops,
+): Buffer {
+  const { wire } = envelope;
+  const bytes = wire?.format === 'fed' ? wire.bytes : makeFederated(envelope);
+  return stamped(bytes, envelope, groups, self, groupHops);
 }
 
 /** One ROL, without framing: missions, and what announces a file. Stamped as asFederated() does. */

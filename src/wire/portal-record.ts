@@ -167,7 +167,11 @@ let last:
 
 function madeField(envelope: Envelope, groups: readonly string[], self: Provenance): Buffer {
   const key = groups === envelope.groups ? `events ${self.id}` : `events ${self.id}\n${groups.join('\n')}`;
-  return memo(envelope, key, () => recordField(0, 0, recordOf(envelope, groups, self)));
+  return memo(envelope, key, () => {
+    writer.reset();
+    writer.message(1, () => writeRecord(envelope, groups, self));
+    return writer.finish();
+  });
 }
 
 /** A record as field 1 of Events. */

@@ -114,9 +114,9 @@ test('large ones are kept for fewer, the latest always', () => {
   const [one, two, three] = [1, 2, 3].map(() => eventIn('xml', xml, scanCot(xml))) as [Envelope, Envelope, Envelope];
   for (const from of [one, two]) memo(from, 'frame', () => megabyte);
   memo(two, 'another', () => megabyte);
-  assert.deepEqual([one.encodings?.size, two.encodings?.size], [undefined, 2]);
+  assert.deepEqual([sizeOf(one), sizeOf(two)], [0, 2]);
   memo(three, 'frame', () => Buffer.alloc(1));
-  assert.deepEqual([two.encodings?.size, three.encodings?.size], [undefined, 1]);
+  assert.deepEqual([sizeOf(two), sizeOf(three)], [0, 1]);
 });
 
 test('no peer is shown the groups of another', () => {
@@ -249,3 +249,9 @@ test('no encoding changes the bytes it came from or the ones made before', () =>
     assert.ok(source.equals(before) && tak.equals(takBefore) && fed.equals(fedBefore), name);
   }
 });
+
+function sizeOf({ encodings }: Envelope): number {
+  let size = 0;
+  for (let one = encodings; one; one = one.next) size++;
+  return size;
+}

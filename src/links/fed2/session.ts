@@ -8,7 +8,7 @@ import type { CloseReason, DropReason } from '../../core/reason.ts';
 import type { Pace, PeerIdentity, PeerSpec, Session, SessionPort } from '../../core/session.ts';
 import { ProtocolError } from '../../lib/errors.ts';
 import { kept } from '../../lib/kept.ts';
-import { asFederated, asRol, fileRol, memo } from '../../wire/encode.ts';
+import { asFederated, asRol, encodingOf, federated, fileRol, memo } from '../../wire/encode.ts';
 import { scanRol, scanSubscription } from '../../wire/federation.ts';
 import type { GroupHops } from '../../wire/federation-stamps.ts';
 import { isOffer, messageOfRol, OFFER_TYPE } from '../../wire/package.ts';
@@ -265,11 +265,11 @@ export class FederateSession implements Session {
     // Shared only by those who see the same: a name of a group is not for everybody.
     if (shown !== envelope.groups) {
       const key = `grpc\n${shown.join('\n')}`;
-      return envelope.encodings?.get(key) ?? this.#encode(envelope, shown, key);
+      return encodingOf(envelope, key) ?? this.#encode(envelope, shown, key);
     }
     // One message goes to many peers in a row.
     if (last?.envelope !== envelope) {
-      last = { envelope, framed: envelope.encodings?.get('grpc') ?? this.#encode(envelope, shown, 'grpc') };
+      last = { envelope, framed: encodingOf(envelope, 'grpc') ?? this.#encode(envelope, shown, 'grpc') };
     }
     return last.framed;
   }
@@ -278,7 +278,7 @@ export class FederateSession implements Session {
     const onward = groupsOnward(groups, envelope, hops);
     if (!onward) return 'hop_limit';
     const key = `grpc ${hops.key}\n${onward.join('\n')}`;
-    return envelope.encodings?.get(key) ?? this.#encode(envelope, onward, key, hops);
+    return encodingOf(envelope, key) ?? this.#encode(envelope, onward, key, hops);
   }
 
   #shown(envelope: Envelope, groups: readonly string[]): readonly string[] {
@@ -288,8 +288,9 @@ export class FederateSession implements Session {
   }
 
   #encode(envelope: Envelope, groups: readonly string[], key: string, hops?: GroupHops): Buffer | DropReason {
-    const { message } = envelope;
-    const encode = message.kind === 'mission' || isOffer(message) ? asRol : asFederated;
+    const { message, wire } = envelope;
+    const isRol = message.kind === 'mission' || isOffer(message);
+    const encode = isRol ? asRol : wire?.format === 'fed' ? federated : asFederated;
     try {
       const { node } = this.#options.context;
       return memo(envelope, key, () => frame(encode(envelope, groups, node, hops)));
