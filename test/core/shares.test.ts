@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Shares } from '../../src/core/shares.ts';
 
@@ -99,4 +101,28 @@ test('what changes its owner counts with the new one', () => {
   assert.deepEqual([gone, shares.get('1'), shares.size], [['4'], 'b1', 4]);
   for (const key of ['1', '2', '3', '5']) shares.delete(key);
   assert.deepEqual([shares.size, shares.keys()], [0, []]);
+});
+
+test('what is replaced dies young: no old garbage holds on to it', () => {
+  const script = `
+    import { getHeapSpaceStatistics } from 'node:v8';
+    import { Shares } from ${JSON.stringify(join(import.meta.dirname, '../../src/core/shares.ts'))};
+    const shares = new Shares({ entries: 1000, bytes: 1e9, sizeOf: () => 1, ownerOf: () => 'o' });
+    const say = (count) => { for (let n = 0; n < count; n++) shares.set('u' + (n % 50), { n, words: new Array(100).fill(n) }); };
+    const old = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space').space_used_size;
+    say(5_000);
+    gc();
+    const before = old();
+    say(20_000);
+    console.log(Math.round((old() - before) / 20_000));
+  `;
+  const flags = [
+    '--expose-gc',
+    '--no-allocation-site-pretenuring',
+    '--min-semi-space-size=1',
+    '--max-semi-space-size=1',
+  ];
+  const { stdout } = spawnSync(process.execPath, [...flags, '--input-type=module', '-e', script], { encoding: 'utf8' });
+  assert.notEqual(stdout.trim(), '');
+  assert.ok(Number(stdout) < 100, `of 900 bytes each ${stdout.trim()} became old`);
 });
