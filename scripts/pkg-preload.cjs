@@ -4,8 +4,8 @@
 const promises = require('node:fs/promises');
 const { transformSync } = require('esbuild');
 const { copyFile, mkdtemp, readFile, rm, writeFile } = promises;
-/** Why: src/DECISIONS.md, "One thread collects young garbage", "What passes dies young" and "Idle memory". */
-const FLAGS = ['--no-parallel-scavenge', '--no-allocation-site-pretenuring', '--max-semi-space-size=16', '--expose-gc'];
+/** Why: src/DECISIONS.md, "One thread collects young garbage" and "Idle memory". */
+const FLAGS = ['--no-parallel-scavenge', '--expose-gc'];
 let folder;
 
 promises.mkdtemp = async (prefix, ...rest) => {

@@ -9,8 +9,6 @@ import { tied } from './children.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const START_MS = 20_000;
-/** As `npm start` and the binary give them. */
-const FLAGS = ['--no-parallel-scavenge', '--no-allocation-site-pretenuring', '--max-semi-space-size=16'];
 
 export interface Running {
   readonly pid: number;
@@ -99,7 +97,7 @@ links:
   - { name: phones, kind: cot, listen: '127.0.0.1:${cot}', tls: { cert: relay.pem, key: relay.key, trust: [ca.pem] }, max_connections: 128 }
 ${portal && `  - { name: portal, kind: portal, listen: '127.0.0.1:${node}', ${portal} }\n`}`,
   );
-  const command = binary ? [binary] : [process.execPath, ...FLAGS, join(ROOT, 'src/main.ts')];
+  const command = binary ? [binary] : [process.execPath, '--no-parallel-scavenge', join(ROOT, 'src/main.ts')];
   return started(
     [...command, 'run', '--config', file],
     { fed2, cot, api, ...(portal && { portal: node }) },
