@@ -38,13 +38,6 @@ async function lamp(t: TestContext) {
   return { state, port: (server.address() as AddressInfo).port };
 }
 
-async function pinOf(relay: RelayHome): Promise<string> {
-  const shown = await relay.command('cert', 'show');
-  const found = /^portal .*\n +(SHA256:[0-9a-f]{64})$/m.exec(shown);
-  assert.ok(found, shown);
-  return found[1]!;
-}
-
 /** relay-a and factory dial the hub, and reach each other through it. */
 async function startThree(t: TestContext) {
   // Before free ports are looked for: it must not be given one of them.
@@ -61,7 +54,7 @@ async function startThree(t: TestContext) {
   hub.configure(apiHub, '');
   a.configure(apiA, '');
   factory.configure(apiFactory, '');
-  const [pinHub, pinA, pinFactory] = await Promise.all([hub, a, factory].map(pinOf));
+  const [pinHub, pinA, pinFactory] = await Promise.all([hub, a, factory].map((relay) => relay.portalPin()));
   const link = (keys: string, peers: string[]) =>
     `  - { name: portal, kind: portal, federation_key: "${KEY}"${keys}, peers: [${peers.join(', ')}] }\n`;
   const peer = (name: string, pin: string | undefined, more = '') => `{ name: ${name}, pin: "${pin}"${more} }`;

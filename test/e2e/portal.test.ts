@@ -6,14 +6,6 @@ import { freePorts, RelayHome } from '../support/relay-process.ts';
 
 const KEY = 'a key for the tests of the portal link';
 
-/** The pin that `waystation cert show` prints under portal. */
-async function pinOf(relay: RelayHome): Promise<string> {
-  const shown = await relay.command('cert', 'show');
-  const found = /^portal .*\n +SHA256:([0-9a-f]{64})$/m.exec(shown);
-  assert.ok(found, shown);
-  return `SHA256:${found[1]}`;
-}
-
 test('relay to relay, from two configuration files', async (t) => {
   const [aApi, bApi, aTcp, bTcp, listen] = (await freePorts(5)) as [number, number, number, number, number];
   const a = new RelayHome(t, 'relay-a');
@@ -21,7 +13,7 @@ test('relay to relay, from two configuration files', async (t) => {
   const phones = (port: number) => `links:\n  - { name: phones, kind: cot, listen: ${port} }\n`;
   a.configure(aApi, phones(aTcp));
   b.configure(bApi, phones(bTcp));
-  const [aPin, bPin] = await Promise.all([pinOf(a), pinOf(b)]);
+  const [aPin, bPin] = await Promise.all([a.portalPin(), b.portalPin()]);
   const portal = (rest: string) => `  - name: relays\n    kind: portal\n    federation_key: ${KEY}\n${rest}`;
   a.configure(
     aApi,

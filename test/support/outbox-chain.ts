@@ -83,7 +83,7 @@ async function setUp(t: Home) {
   const phones = (index: number) =>
     index === 0 || index === 3 ? `  - { name: phones, kind: cot, listen: ${index === 0 ? sourceTcp : sinkTcp} }\n` : '';
   for (const [index, relay] of relays.entries()) relay.configure(ports[index]!, `links:\n${phones(index)}`);
-  const pins = await Promise.all(relays.map(pinOf));
+  const pins = await Promise.all(relays.map((relay) => relay.portalPin()));
   for (const [index, relay] of relays.entries()) {
     // Those that are killed dial, all their neighbours and at once when they start: who waits to dial again waits longer each time.
     const dials = index === 1 || index === 2;
@@ -97,11 +97,6 @@ async function setUp(t: Home) {
     relay.configure(ports[index]!, `links:\n${phones(index)}${portal}`);
   }
   return { relays, sourceTcp, sinkTcp };
-}
-
-async function pinOf(relay: RelayHome): Promise<string> {
-  const found = /^portal .*\n +SHA256:([0-9a-f]{64})$/m.exec(await relay.command('cert', 'show'));
-  return `SHA256:${found![1]}`;
 }
 
 /** What a phone says: one message that must not be lost, and one position, every so often. */

@@ -88,8 +88,10 @@ export class RelayHome {
 
   /** Pin of the certificate it shows to other relays. */
   async portalPin(): Promise<string> {
-    const found = /^portal .*\n +SHA256:([0-9a-f]{64})$/m.exec(await this.command('cert', 'show'));
-    return `SHA256:${found![1]}`;
+    const shown = await this.command('cert', 'show');
+    const found = /^portal .*\n +(SHA256:[0-9a-f]{64})$/m.exec(shown);
+    if (!found) throw new Error(shown);
+    return found[1]!;
   }
 
   /** Starts the relay and waits until every link has left `starting`. */

@@ -14,7 +14,7 @@ import { sa } from '../support/cot-client.ts';
 import { curlNow } from '../support/file-share.ts';
 import { RelayHome, SOURCE } from '../support/relay-process.ts';
 import type { Arrival } from './far.ts';
-import { closing, FAR, FarRelay, LAB, LISTEN, listenFar, PHONES, pinOf, scope } from './lab.ts';
+import { closing, FAR, FarRelay, LAB, LISTEN, listenFar, PHONES, scope } from './lab.ts';
 
 const FILES = 8090;
 /** While the sender still learns what the line carries. */
@@ -58,7 +58,7 @@ async function relays(): Promise<void> {
   const links = `files: { listen: "127.0.0.1:${FILES}" }\nlinks:\n  - { name: phones, kind: cot, listen: "127.0.0.1:${PHONES}" }\n  - name: thin\n    kind: portal\n    federation_key: a key for measurements\n`;
   near.configure(8080, links);
   far.configure(8080, links);
-  const [nearPin, farPin] = await Promise.all([pinOf(near), pinOf(far)]);
+  const [nearPin, farPin] = await Promise.all([near.portalPin(), far.portalPin()]);
   near.configure(8080, `${links}    peers: [{ name: far, pin: "${farPin}", address: "${FAR}:${LISTEN}" }]\n`);
   far.configure(8080, `${links}    listen: 0.0.0.0:${LISTEN}\n    peers: [{ name: near, pin: "${nearPin}" }]\n`);
   await Promise.all([near.start(), far.start()]);

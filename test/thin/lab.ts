@@ -22,13 +22,6 @@ export class FarRelay extends RelayHome {
   }
 }
 
-export async function pinOf(relay: RelayHome): Promise<string> {
-  const shown = await relay.command('cert', 'show');
-  const found = /^portal .*\n +SHA256:([0-9a-f]{64})$/m.exec(shown);
-  if (!found) throw new Error(shown);
-  return `SHA256:${found[1]}`;
-}
-
 /** Says what arrives from now on; resolves when it listens. */
 export async function listenFar(onArrival: (arrival: Arrival) => void, ...more: string[]): Promise<ChildProcess> {
   const child = spawn(LAB, ['far', process.execPath, join(import.meta.dirname, 'far.ts'), ...more], {

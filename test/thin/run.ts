@@ -11,7 +11,7 @@ import { quantile } from '../bench/report.ts';
 import { Island, type Spoken } from '../support/island.ts';
 import { RelayHome, SOURCE } from '../support/relay-process.ts';
 import type { Arrival } from './far.ts';
-import { closing, FAR, FarRelay, LAB, LISTEN, listenFar, PHONES, pinOf, scope } from './lab.ts';
+import { closing, FAR, FarRelay, LAB, LISTEN, listenFar, PHONES, scope } from './lab.ts';
 
 /** While the sender still learns what the line carries. */
 const EARLY_MS = 30_000;
@@ -62,7 +62,7 @@ async function relays(): Promise<{ readonly socket: Socket; status(): Promise<Re
   const phones = `links:\n  - { name: phones, kind: cot, listen: "127.0.0.1:${PHONES}" }\n`;
   near.configure(8080, phones);
   far.configure(8080, phones);
-  const [nearPin, farPin] = await Promise.all([pinOf(near), pinOf(far)]);
+  const [nearPin, farPin] = await Promise.all([near.portalPin(), far.portalPin()]);
   const portal = '  - name: thin\n    kind: portal\n    federation_key: a key for measurements\n';
   const more = values.peer ? `, ${values.peer}` : '';
   near.configure(
