@@ -94,6 +94,7 @@ export class Peer implements Spender {
   lastHeardMs: number | undefined;
 
   // Counted on the way out
+  /** By connections that have ended. */
   #sentBytesBefore = 0;
   readonly lanes: readonly LaneCounters[] = LANES.map(() => ({ received: 0, offered: 0, sent: 0, dropped: {} }));
   /** Receipt time of the newest position handed to the wire, monotonic. */
