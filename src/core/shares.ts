@@ -61,15 +61,13 @@ export class Shares<Value> {
     return Array.from(this.#order, ({ key }) => key);
   }
 
-  *values(): Generator<Value, undefined> {
+  *values(): IterableIterator<Value> {
     for (const { value } of this.#order) yield value;
-    return undefined;
   }
 
   /** The one at hand may be deleted meanwhile. */
-  *entries(): Generator<[string, Value], undefined> {
+  *entries(): IterableIterator<[string, Value]> {
     for (const { key, value } of this.#order) yield [key, value];
-    return undefined;
   }
 
   /** The value as it is, as the newest of its owner. */

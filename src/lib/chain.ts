@@ -46,13 +46,12 @@ export class Chain<Item> {
   }
 
   /** From the first to the last. The one at hand may be removed meanwhile, and no other. */
-  *[Symbol.iterator](): Generator<Item, undefined> {
+  *[Symbol.iterator](): IterableIterator<Item> {
     for (let place = this.#first; place; ) {
       const { next } = place;
       yield place.item;
       place = next;
     }
-    return undefined;
   }
 
   #append(place: Place<Item>): void {
