@@ -4,8 +4,10 @@
 const promises = require('node:fs/promises');
 const { transformSync } = require('esbuild');
 const { copyFile, mkdtemp, readFile, rm, writeFile } = promises;
-/** Why: src/DECISIONS.md, "One thread collects young garbage" and "Idle memory". */
-const FLAGS = ['--no-parallel-scavenge', '--expose-gc'];
+/** Those of `npm start`. Why: src/DECISIONS.md, "One thread collects young garbage", "Old garbage is not made" and "Idle memory". */
+const FLAGS = require('../package.json')
+  .scripts.start.split(' ')
+  .filter((word) => word.startsWith('--'));
 let folder;
 
 promises.mkdtemp = async (prefix, ...rest) => {

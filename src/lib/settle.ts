@@ -3,18 +3,20 @@ import { flushCompileCache } from 'node:module';
 import { getHeapStatistics } from 'node:v8';
 import { sleep } from './abort.ts';
 
-/** Quiet is who used less than 2 % of one core for so long. */
+/** Quiet is who used less than 2 % of one core for so long: when it has just started, and later, when the next load may be near. */
 const LOOK_MS = 20_000;
+const LATER_MS = 5 * 60_000;
 const QUIET = 0.02;
 /** A heap that has grown by less since is left alone. */
-const WORTH_BYTES = 8 * 1024 * 1024;
+const WORTH_BYTES = 4 * 1024 * 1024;
 /** A heap larger than this would stand still too long. */
 const SMALL_HEAP_BYTES = 64 * 1024 * 1024;
 
 /** Until aborted: settles when the start is over, and when it has grown and is quiet again. Never rejects. */
-export async function settleWhenQuiet(signal: AbortSignal, lookMs = LOOK_MS): Promise<void> {
+export async function settleWhenQuiet(signal: AbortSignal, firstMs = LOOK_MS, laterMs = LATER_MS): Promise<void> {
   let settledBytes = 0;
   while (!signal.aborted) {
+    const lookMs = settledBytes === 0 ? firstMs : laterMs;
     const before = process.cpuUsage();
     await sleep(lookMs, signal);
     const { user, system } = process.cpuUsage(before);

@@ -97,13 +97,19 @@ links:
   - { name: phones, kind: cot, listen: '127.0.0.1:${cot}', tls: { cert: relay.pem, key: relay.key, trust: [ca.pem] }, max_connections: 128 }
 ${portal && `  - { name: portal, kind: portal, listen: '127.0.0.1:${node}', ${portal} }\n`}`,
   );
-  const command = binary ? [binary] : [process.execPath, '--no-parallel-scavenge', join(ROOT, 'src/main.ts')];
+  const command = binary ? [binary] : [process.execPath, ...startFlags(), join(ROOT, 'src/main.ts')];
   return started(
     [...command, 'run', '--config', file],
     { fed2, cot, api, ...(portal && { portal: node }) },
     folder,
     env,
   );
+}
+
+/** What `npm start` gives Node, and the build the binary. */
+function startFlags(): readonly string[] {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } };
+  return scripts.start.split(' ').filter((word) => word.startsWith('--'));
 }
 
 /** The pin of the relay that startWaystation() runs there. */
