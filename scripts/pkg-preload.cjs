@@ -3,11 +3,8 @@
 // Here it works inside that folder under the constant name '.' instead.
 const promises = require('node:fs/promises');
 const { transformSync } = require('esbuild');
+const startFlags = require('./start-flags.cjs');
 const { copyFile, mkdtemp, readFile, rm, writeFile } = promises;
-/** Those of `npm start`. Why: src/DECISIONS.md, "One thread collects young garbage", "Old garbage is not made" and "Idle memory". */
-const FLAGS = require('../package.json')
-  .scripts.start.split(' ')
-  .filter((word) => word.startsWith('--'));
 let folder;
 
 promises.mkdtemp = async (prefix, ...rest) => {
@@ -22,7 +19,7 @@ promises.rm = (path, options) => rm(path === '.' ? folder : path, options);
 
 promises.writeFile = (path, data, ...rest) => {
   if (!String(path).endsWith('sea-config.json')) return writeFile(path, data, ...rest);
-  return writeFile(path, JSON.stringify({ ...JSON.parse(data), execArgv: FLAGS }), ...rest);
+  return writeFile(path, JSON.stringify({ ...JSON.parse(data), execArgv: startFlags }), ...rest);
 };
 
 /** pkg's own start-up code stays in memory as text: it goes in without comments, and in ASCII, a byte a character. */

@@ -2,10 +2,9 @@
 import { DIRECT_CONNECTIONS } from './dialect/direct.ts';
 import { freePort, type RelayName, startRelay } from './relays.ts';
 import { type Row, report, round } from './report.ts';
-import { certificates, type Load, type Run, receivers, run, sender } from './stand.ts';
+import { certificates, type Load, type Run, receivers, run, sender, warmUp } from './stand.ts';
 
 const PACE = { perSecond: 1_000, burst: 1 };
-const WARM_UP = { ...PACE, events: 2_000 };
 const MEASURED = { ...PACE, events: 5_000 };
 
 const folder = certificates(DIRECT_CONNECTIONS + 1);
@@ -15,7 +14,7 @@ async function straight(): Promise<Run> {
   const listener = await receivers(side, 1);
   const to: Load = { peer: listener.peer, connections: DIRECT_CONNECTIONS };
   const from = await sender(side);
-  await run(undefined, from, to, WARM_UP);
+  await warmUp(undefined, from, to, PACE);
   const result = await run(undefined, from, to, MEASURED);
   await Promise.all([from.stop(), to.peer.stop()]);
   return result;
@@ -26,7 +25,7 @@ async function through(name: RelayName): Promise<Run> {
   const side = { dialect: 'fed2', port: relay.ports.fed2!, certs: folder };
   const to = await receivers(side, DIRECT_CONNECTIONS);
   const from = await sender(side);
-  await run(relay, from, to, WARM_UP);
+  await warmUp(relay, from, to, PACE);
   const result = await run(relay, from, to, MEASURED);
   await Promise.all([from.stop(), to.peer.stop(), relay.stop()]);
   return result;

@@ -11,6 +11,7 @@ const PACES = [
   { connections: 10, perSecond: 1_000, burst: 1 },
   { connections: 10, perSecond: 1_000, burst: 100 },
   { connections: 50, perSecond: 400, burst: 1 },
+  { connections: 50, perSecond: 400, burst: 100 },
 ] as const;
 const MEASURED_S = 5;
 const ROUNDS = 3;

@@ -1,12 +1,14 @@
 // The relays that are measured, each started as a process of its own with mutual TLS: ours, and others to compare with.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { connect, createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tied } from './children.ts';
 
+const START_FLAGS = createRequire(import.meta.url)('../../scripts/start-flags.cjs') as readonly string[];
 const ROOT = join(import.meta.dirname, '../..');
 const START_MS = 20_000;
 
@@ -97,19 +99,13 @@ links:
   - { name: phones, kind: cot, listen: '127.0.0.1:${cot}', tls: { cert: relay.pem, key: relay.key, trust: [ca.pem] }, max_connections: 128 }
 ${portal && `  - { name: portal, kind: portal, listen: '127.0.0.1:${node}', ${portal} }\n`}`,
   );
-  const command = binary ? [binary] : [process.execPath, ...startFlags(), join(ROOT, 'src/main.ts')];
+  const command = binary ? [binary] : [process.execPath, ...START_FLAGS, join(ROOT, 'src/main.ts')];
   return started(
     [...command, 'run', '--config', file],
     { fed2, cot, api, ...(portal && { portal: node }) },
     folder,
     env,
   );
-}
-
-/** What `npm start` gives Node, and the build the binary. */
-function startFlags(): readonly string[] {
-  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } };
-  return scripts.start.split(' ').filter((word) => word.startsWith('--'));
 }
 
 /** The pin of the relay that startWaystation() runs there. */

@@ -106,7 +106,7 @@ const WARM_UP = { seconds: 4, faster: 4 };
 
 /** Until the relay runs as it does for hours. */
 export async function warmUp(
-  relay: Pick<Running, 'pid'>,
+  relay: Pick<Running, 'pid'> | undefined,
   from: Peer,
   to: Load,
   { perSecond, burst }: Omit<Pace, 'events'>,

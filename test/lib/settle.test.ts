@@ -60,6 +60,33 @@ test('it happens when the process is quiet, not while it works', () => {
   assert.equal(JSON.parse(stdout).busy, 0);
 });
 
+test('after the first time it rests for longer, and then only a heap that has grown is settled', () => {
+  const script = `
+    import { settleWhenQuiet } from ${SETTLE};
+    const [firstMs, laterMs] = [20, 300];
+    const controller = new AbortController();
+    const timesMs = [];
+    const gc = globalThis.gc;
+    globalThis.gc = (how) => { timesMs.push(performance.now()); gc(how); };
+    const settling = settleWhenQuiet(controller.signal, firstMs, laterMs);
+    const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    while (timesMs.length < 1) await pause(10);
+    globalThis.kept = Array.from({ length: 8 }, () => new Array(131_072).fill(0));
+    while (timesMs.length < 2) await pause(10);
+    await pause(4 * laterMs);
+    controller.abort();
+    await settling;
+    console.log(JSON.stringify({ laterMs, timesMs }));
+  `;
+  const { stdout } = spawnSync(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  const { laterMs, timesMs } = JSON.parse(stdout);
+  assert.equal(timesMs.length, 2, 'settled again without having grown');
+  assert.ok(timesMs[1] - timesMs[0] >= laterMs, `${timesMs[1] - timesMs[0]} ms later`);
+});
+
 test('compiled code is kept without an orderly end', async () => {
   const cache = mkdtempSync(join(tmpdir(), 'waystation-settle-'));
   const script = `import { settle } from ${SETTLE}; settle(); console.log('settled'); setInterval(() => {}, 1000);`;
