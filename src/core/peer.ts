@@ -62,6 +62,9 @@ export interface PeerOptions {
   noticeOf(uid: string, position?: Envelope): Envelope | undefined;
 }
 
+/** Of times: it has not happened. */
+export const NEVER = Number.NEGATIVE_INFINITY;
+
 export class Peer implements Spender {
   readonly number: number;
   spec: PeerSpec;
@@ -97,10 +100,10 @@ export class Peer implements Spender {
   /** By connections that have ended. */
   #sentBytesBefore = 0;
   readonly lanes: readonly LaneCounters[] = LANES.map(() => ({ received: 0, offered: 0, sent: 0, dropped: {} }));
-  /** Receipt time of the newest position handed to the wire, monotonic. */
-  newestSentMs: number | undefined;
+  /** Receipt time of the newest position handed to the wire, monotonic; NEVER: none was. (Always a number: V8 then writes it in place.) */
+  newestSentMs = NEVER;
   /** Receipt time of the newest position that the peer has, monotonic. */
-  newestArrivedMs: number | undefined;
+  newestArrivedMs = NEVER;
 
   readonly #options: PeerOptions;
   #catchUp: CatchUp | undefined;
@@ -222,7 +225,7 @@ export class Peer implements Spender {
   /** The session says that the peer has it. */
   arrived(envelope: Envelope): void {
     const { lane, receivedMs } = envelope;
-    if (isPositionLane(lane) && !(receivedMs < this.newestArrivedMs!)) this.newestArrivedMs = receivedMs;
+    if (isPositionLane(lane) && receivedMs > this.newestArrivedMs) this.newestArrivedMs = receivedMs;
     if (!this.outbox || !isKept(envelope)) return;
     this.outbox.settle(envelope);
     if (this.queue.length === 0 && this.outbox.shelved > 0) this.pump();
@@ -337,7 +340,7 @@ export class Peer implements Spender {
     if (position && this.#introduced && !this.#introduce(envelope, message.event, this.#introduced)) return false;
     if (!this.#handOver(envelope)) return false;
     if (message.kind === 'contact') this.#note(message, envelope.seq);
-    else if (position && !(envelope.receivedMs < this.newestSentMs!)) this.newestSentMs = envelope.receivedMs;
+    else if (position && envelope.receivedMs > this.newestSentMs) this.newestSentMs = envelope.receivedMs;
     if (!this.session?.acknowledges) this.arrived(envelope);
     return true;
   }

@@ -12,7 +12,7 @@ import type { Hub } from './hub.ts';
 import type { LineStatus } from './line.ts';
 import { LANES, type Lane } from './message.ts';
 import { type CrossingStatus, networkOf } from './networks.ts';
-import type { Peer } from './peer.ts';
+import { NEVER, type Peer } from './peer.ts';
 import { nameOf, saidBeside } from './peer-name.ts';
 import type { Policy } from './policy.ts';
 import type { CLOSE_WORDS, DROP_WORDS, DropCounts } from './reason.ts';
@@ -326,5 +326,5 @@ export function unclaimedWarning(count: number): readonly Warning[] {
 }
 
 function since0(thenMs: number | undefined, nowMs: number): number | null {
-  return thenMs === undefined ? null : Math.max(0, Math.round(nowMs - thenMs));
+  return thenMs === undefined || thenMs === NEVER ? null : Math.max(0, Math.round(nowMs - thenMs));
 }
