@@ -119,7 +119,8 @@ export class Told {
 
 /** A set of small numbers. */
 class Bits {
-  #words = new Uint32Array(0);
+  /** Signed: of an unsigned word above 2 ** 31 V8 makes an object each time it is read. */
+  #words = new Int32Array(0);
 
   has(index: number): boolean {
     return ((this.#words[index >>> 5] ?? 0) & (1 << (index & 31))) !== 0;
@@ -128,7 +129,7 @@ class Bits {
   add(index: number): void {
     const at = index >>> 5;
     if (at >= this.#words.length) {
-      const grown = new Uint32Array(Math.max(at + 1, 2 * this.#words.length));
+      const grown = new Int32Array(Math.max(at + 1, 2 * this.#words.length));
       grown.set(this.#words);
       this.#words = grown;
     }
