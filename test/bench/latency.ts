@@ -1,13 +1,22 @@
 // How long an event travels: 1,000 a second to 10 receivers, against the same over sockets with no relay between.
+import type { Peer } from '../support/peers/spawn.ts';
 import { DIRECT_CONNECTIONS } from './dialect/direct.ts';
-import { freePort, type RelayName, startRelay } from './relays.ts';
+import { freePort, type RelayName, type Running, startRelay } from './relays.ts';
 import { type Row, report, round } from './report.ts';
 import { certificates, type Load, type Run, receivers, run, sender, warmUp } from './stand.ts';
 
 const PACE = { perSecond: 1_000, burst: 1 };
 const MEASURED = { ...PACE, events: 5_000 };
+const TURNS = 3;
 
 const folder = certificates(DIRECT_CONNECTIONS + 1);
+
+/** Of the turns that one of which the p99 is in the middle. */
+async function middle(relay: Running | undefined, from: Peer, to: Load): Promise<Run> {
+  const runs: Run[] = [];
+  for (let turn = 0; turn < TURNS; turn++) runs.push(await run(relay, from, to, MEASURED));
+  return runs.toSorted((a, b) => a.p99us - b.p99us)[TURNS >> 1]!;
+}
 
 async function straight(): Promise<Run> {
   const side = { dialect: 'direct', port: await freePort(), certs: folder };
@@ -15,7 +24,7 @@ async function straight(): Promise<Run> {
   const to: Load = { peer: listener.peer, connections: DIRECT_CONNECTIONS };
   const from = await sender(side);
   await warmUp(undefined, from, to, PACE);
-  const result = await run(undefined, from, to, MEASURED);
+  const result = await middle(undefined, from, to);
   await Promise.all([from.stop(), to.peer.stop()]);
   return result;
 }
@@ -26,7 +35,7 @@ async function through(name: RelayName): Promise<Run> {
   const to = await receivers(side, DIRECT_CONNECTIONS);
   const from = await sender(side);
   await warmUp(relay, from, to, PACE);
-  const result = await run(relay, from, to, MEASURED);
+  const result = await middle(relay, from, to);
   await Promise.all([from.stop(), to.peer.stop(), relay.stop()]);
   return result;
 }
@@ -48,7 +57,7 @@ const rows = [row('direct', base)];
 for (const name of ['waystation', 'grpc-js'] as const) rows.push(row(name, await through(name)));
 report({
   bench: 'latency',
-  what: `From the sender's hand to the receiver's, ${MEASURED.events} events, ${PACE.perSecond} a second, ${DIRECT_CONNECTIONS} receivers, TLS; all processes share this machine.`,
+  what: `From the sender's hand to the receiver's, the middle of ${TURNS} turns of ${MEASURED.events} events, ${PACE.perSecond} a second, ${DIRECT_CONNECTIONS} receivers, TLS; all processes share this machine.`,
   rows,
   skipped: [],
 });
