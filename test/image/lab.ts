@@ -53,7 +53,7 @@ export function prepare(log: (words: string) => void): Omit<Lab, 'hub'> {
 
 function isFresh(image: string): boolean {
   if (!existsSync(image)) return false;
-  const newer = ['src', 'image', 'overlays', 'package-lock.json'].flatMap((name) =>
+  const newer = ['src', 'image', 'overlays', 'scripts', 'package.json', 'package-lock.json'].flatMap((name) =>
     execFileSync('find', [name, '-type', 'f', '-newer', image, '!', '-name', '*.md'], { cwd: ROOT, encoding: 'utf8' })
       .split('\n')
       .filter(Boolean),
