@@ -11,8 +11,9 @@ const TURNS = 3;
 
 const folder = certificates(DIRECT_CONNECTIONS + 1);
 
-/** Of the turns that one of which the p99 is in the middle. */
-async function middle(relay: Running | undefined, from: Peer, to: Load): Promise<Run> {
+/** Warm, and of the turns that one of which the p99 is in the middle. */
+async function measure(relay: Running | undefined, from: Peer, to: Load): Promise<Run> {
+  await warmUp(relay, from, to, PACE);
   const runs: Run[] = [];
   for (let turn = 0; turn < TURNS; turn++) runs.push(await run(relay, from, to, MEASURED));
   return runs.toSorted((a, b) => a.p99us - b.p99us)[TURNS >> 1]!;
@@ -23,8 +24,7 @@ async function straight(): Promise<Run> {
   const listener = await receivers(side, 1);
   const to: Load = { peer: listener.peer, connections: DIRECT_CONNECTIONS };
   const from = await sender(side);
-  await warmUp(undefined, from, to, PACE);
-  const result = await middle(undefined, from, to);
+  const result = await measure(undefined, from, to);
   await Promise.all([from.stop(), to.peer.stop()]);
   return result;
 }
@@ -34,8 +34,7 @@ async function through(name: RelayName): Promise<Run> {
   const side = { dialect: 'fed2', port: relay.ports.fed2!, certs: folder };
   const to = await receivers(side, DIRECT_CONNECTIONS);
   const from = await sender(side);
-  await warmUp(relay, from, to, PACE);
-  const result = await middle(relay, from, to);
+  const result = await measure(relay, from, to);
   await Promise.all([from.stop(), to.peer.stop(), relay.stop()]);
   return result;
 }
